@@ -1,0 +1,1 @@
+"""A benchmark harness with experiment tracking for image restoration."""

@@ -1,0 +1,248 @@
+"""The public functions; the command line only calls these.
+
+    from bench.api import load_study, run_study, evaluate_method, load_scores
+    study = load_study("studies/gamma.yaml")
+    run_study(study)
+    scores = load_scores("gamma")     # one row for each image and metric
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from bench import sets
+from bench.check import load_study
+from bench.errors import BenchError, unknown
+from bench.evaluate import Measured, evaluate, load_scorers, restore
+from bench.method import Method, find_method, load_method
+from bench.metrics import metric
+from bench.progress import Lines, Screen
+from bench.protocol import PROTOCOLS, default_protocol, quantise
+from bench.records import Cell, load_cells, scores_frame
+from bench.stages import train_stages
+from bench.store import Store, home
+from bench.study import Study, TaskSection
+from bench.train import choose_device, to_tensor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "evaluate_method",
+    "load_scores",
+    "load_study",
+    "measure_method",
+    "restore_images",
+    "run_study",
+    "write_report",
+]
+
+
+class Swept(NamedTuple):
+    """What a sweep leaves."""
+
+    cells: list[Cell]
+    report: dict[str, Path]
+
+
+def run_study(
+    study: Study,
+    *,
+    workers: int | None = None,
+    fresh: bool = False,
+    out: Path | None = None,
+    yaml: str = "",
+    screen: Screen | None = None,
+) -> Swept:
+    """Runs or resumes a study in $BENCH_HOME and renders its report into `out`, else reports/NAME."""
+    from bench.sweep import sweep
+
+    written: dict[str, Path] = {}
+
+    def report(cells: list[Cell]) -> Path:
+        written.update(write_report(study.name, out))
+        return out or Path("reports") / study.name
+
+    cells = sweep(
+        study, home(), workers=workers, fresh=fresh, yaml=yaml, screen=screen, report=report
+    )
+    return Swept(cells, written)
+
+
+def load_records(name: str) -> tuple[Study, list[Cell], Path]:
+    """Returns a swept study, its cells and the folder of its pictures.
+
+    Raises BenchError with the known names if nothing of that name has been swept here.
+    """
+    folder = home() / "studies" / name
+    file = folder / "study.json"
+    if not file.is_file():
+        known = [p.parent.name for p in (home() / "studies").glob("*/study.json")]
+        raise BenchError(f"no records in {home()}: {unknown('study', name, known)} Sweep it first.")
+    study = Study.model_validate_json(file.read_text())
+    cells = [c for c in load_cells(folder / "cells") if c.method in study.methods]
+    return study, cells, folder / "pictures"
+
+
+def load_scores(name: str) -> "pd.DataFrame":
+    """Returns the scores of a swept study: study, method, trial, seed, dataset, scale, image,
+    metric, protocol, value; one row for each image and metric."""
+    return scores_frame(load_records(name)[1])
+
+
+def write_report(
+    name: str, out: Path | None = None, formats: Sequence[str] = ("md", "tex", "csv", "html")
+) -> dict[str, Path]:
+    """Renders tables and figures of a swept study from its records; returns what was written."""
+    from bench.report.render import render
+
+    study, cells, pictures = load_records(name)
+    return render(study, cells, pictures, out or Path("reports") / name, formats=tuple(formats))
+
+
+def prepare_method(
+    path: str, parameters: Mapping[str, Any], weights: Path | None, scale: int | None = None
+) -> Method:
+    """Returns a method ready to restore, on the best device.
+
+    Raises BenchError where it has to be trained and no weights are given: a number from random
+    weights says nothing.
+    """
+    from bench.method import build_method
+
+    method = build_method(find_method(path), parameters, scale)
+    if weights is not None:
+        load_weights(method, weights)
+    elif method.stages():
+        raise BenchError(
+            f"{path} has to be trained. Give its weights with --weights FILE, or train it with "
+            "`bench sweep`."
+        )
+    device = choose_device()
+    method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return method
+
+
+def load_weights(method: Method, file: Path) -> None:
+    """Loads a state dict (.pth, .pt or .safetensors), no code in it. Raises BenchError."""
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(file)
+        else:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        method.load_state_dict(state)
+    except FileNotFoundError:
+        raise BenchError(f"--weights {file}: no such file.") from None
+    except Exception as error:
+        detail = " ".join(str(error).split())[:300]
+        raise BenchError(
+            f"--weights {file}: not the weights of {type(method).__name__} with parameters "
+            f"{method.hyperparameters}: {detail}"
+        ) from None
+
+
+def measure_method(
+    path: str,
+    datasets: Sequence[str],
+    scale: int,
+    metrics: Sequence[str],
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    weights: Path | None = None,
+    protocol: str | None = None,
+    degradation: str = "bicubic",
+    limit: int | None = None,
+    out: Path | None = None,
+    screen: Screen | None = None,
+) -> tuple[Measured, str]:
+    """Measures one method, without a study; returns what was found and the protocol's name.
+
+    out: a folder for the restored images. Raises BenchError with every unknown name at once, and
+    for data sets that are not on this machine.
+    """
+    problems = [unknown("dataset", n, sets.DATASETS) for n in datasets if n not in sets.DATASETS]
+    problems += [
+        f"dataset {n!r} is not on this machine: {why}"
+        for n in datasets
+        if n in sets.DATASETS and (why := sets.missing(n))
+    ]
+    for name in metrics:
+        try:
+            metric(name)
+        except BenchError as error:
+            problems.append(str(error))
+    if protocol is not None and protocol not in PROTOCOLS:
+        problems.append(unknown("protocol", protocol, PROTOCOLS))
+    if problems:
+        raise BenchError("\n".join(problems))
+    method = prepare_method(path, parameters or {}, weights, scale)
+    chosen = protocol or default_protocol(method.task)
+    screen = screen or Screen()
+    device, found = choose_device(), Measured()
+    trained = _assessors(metrics, TaskSection(kind=method.task, scale=scale), screen)
+    scorers = load_scorers(metrics, device, trained, found)
+    for dataset in datasets:
+        for stem, _, _ in evaluate(
+            method, dataset, scale, scorers, chosen, found,
+            degradation=degradation, limit=limit, save=out,
+        ):  # fmt: skip
+            screen.note(f"{dataset}: {stem}")
+    return found, chosen
+
+
+def _assessors(metrics: Sequence[str], task: TaskSection, screen: Screen) -> dict[str, Method]:
+    """Returns the trained method behind each metric that has one, training it if need be."""
+    trained: dict[str, Method] = {}
+    for name in metrics:
+        measure = metric(name)
+        if measure.trained_by and not measure.unavailable():
+            trained[name] = load_method(measure.trained_by)
+            steps = train_stages(trained[name], task, None, 0, Store(home() / "store"), [])
+            for event in steps:
+                screen.event(0, name, event)
+    return trained
+
+
+def evaluate_method(path: str, datasets: Sequence[str], scale: int, metrics: Sequence[str], **more: Any) -> "pd.DataFrame":
+    """Returns one row for each image and metric: dataset, scale, image, metric, protocol, value.
+
+    More keyword arguments as for `measure_method`.
+    """
+    import pandas as pd
+
+    found, _ = measure_method(path, datasets, scale, metrics, screen=Lines(), **more)
+    return pd.DataFrame(found.scores)
+
+
+def restore_images(
+    path: str,
+    images: Sequence[Path],
+    out: Path,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    weights: Path | None = None,
+    tile: int | None = None,
+) -> list[Path]:
+    """Restores pictures and writes them as 8-bit PNG into `out`; returns the paths.
+
+    tile: LR pixels a side; None decides by the image's size. Raises BenchError for unreadable
+    pictures and for two of the same stem, before anything is written.
+    """
+    stems = [image.stem for image in images]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if twice:
+        raise BenchError(f"several pictures would become {out / (twice[0] + '.png')}: rename one.")
+    method = prepare_method(path, parameters or {}, weights)
+    device = choose_device()
+    pictures = [to_tensor(sets.read_image(image), torch.device("cpu")) for image in images]
+    written = []
+    for stem, lr in zip(stems, pictures, strict=True):
+        options = {} if tile is None else {"tile": tile, "whole": tile}
+        sr = quantise(restore(method, lr.to(device), **options))
+        written.append(out / f"{stem}.png")
+        sets.write_image(written[-1], sr)
+    return written

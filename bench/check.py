@@ -1,0 +1,263 @@
+"""Loads a study file and reports every mistake in it at once, before the first training step."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import pydantic
+import torch
+
+from bench import metrics, protocol, sets
+from bench.degrade import DEGRADATIONS
+from bench.errors import BenchError, unknown
+from bench.located_yaml import Document, Keys, load_yaml, parse_scalar
+from bench.method import Method, build_method, find_method
+from bench.space import Range, is_range, parse_range
+from bench.study import (
+    BudgetSection,
+    EvaluateSection,
+    MethodSection,
+    Section,
+    SelectSection,
+    Study,
+    TaskSection,
+    TrainSection,
+)
+
+
+def load_study(file: str | Path, overrides: Iterable[str] = (), strict: bool = False) -> Study:
+    """Returns the study of a YAML file.
+
+    overrides: "dotted.path=value" each, as given to `--set`. strict: a set to report that is not on
+    this machine is an error, not a line below the table. Raises BenchError with one line for every
+    mistake, each with file, line, what was got and the nearest known name.
+    """
+    document = load_yaml(Path(file))
+    for text in overrides:
+        _override(document, text)
+    check = _Check(document)
+    check.fields()
+    check.methods()
+    check.names(strict)
+    check.search()
+    if check.problems:
+        raise BenchError("\n".join(dict.fromkeys(check.problems)))
+    return Study(header=document.header, **document.data)
+
+
+def _override(document: Document, text: str) -> None:
+    """Sets one dotted path in the document, making sections that are not there yet."""
+    key, equals, value = text.partition("=")
+    path = tuple(key.strip().split("."))
+    if not equals or not all(path):
+        raise BenchError(f"--set {text!r}: write --set dotted.path=value.")
+    node = document.data
+    for part in path[:-1]:
+        inner = node.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise BenchError(f"--set {text!r}: {part!r} is a value, not a section.")
+        node = inner
+    node[path[-1]] = parse_scalar(value)
+    document.lines = {k: v for k, v in document.lines.items() if k[: len(path)] != path}
+    document.lines[path] = 0
+
+
+class _Check:
+    """Collects problems; every check works with what the earlier ones found sound."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.problems = list(document.problems)
+        self.task: TaskSection | None = None
+        self.train: TrainSection | None = None
+        self.select: SelectSection | None = None
+        self.evaluate: EvaluateSection | None = None
+        self.budget = BudgetSection()
+        self.ranges: dict[str, dict[str, Range]] = {}
+
+    def add(self, path: Keys, message: str) -> None:
+        self.problems.append(f"{self.document.at(path)}: {message}")
+
+    def fields(self) -> None:
+        """Types, required and unknown keys, section by section."""
+        data, top = self.document.data, Study.model_fields
+        for key in data:
+            if key not in top or key == "header":
+                self.add((key,), unknown("key", key, set(top) - {"header"}))
+        for key in ("name", "task", "methods", "evaluate"):
+            if key not in data:
+                self.add((), f"{key!r} is missing. Known: {', '.join(k for k in top)}.")
+        if "name" in data:
+            self._typed(("name",), pydantic.create_model("Name", name=(
+                top["name"].annotation, top["name"]
+            )), {"name": data["name"]}, strip=1)
+        self.task = self._section("task", TaskSection)
+        self.train = self._section("train", TrainSection)
+        self.select = self._section("select", SelectSection)
+        self.evaluate = self._section("evaluate", EvaluateSection)
+        self.budget = self._section("budget", BudgetSection) or BudgetSection()
+
+    def _section(self, key: str, model: type[Section]) -> Any:
+        data = self.document.data.get(key)
+        return None if data is None else self._typed((key,), model, data)
+
+    def _typed(self, path: Keys, model: type[pydantic.BaseModel], data: Any, strip: int = 0) -> Any:
+        try:
+            return model.model_validate(data)
+        except pydantic.ValidationError as error:
+            for item in error.errors():
+                self._pydantic_problem(path[: len(path) - strip], model, item)
+        return None
+
+    def _pydantic_problem(self, path: Keys, model: type[pydantic.BaseModel], item: Any) -> None:
+        where = (*path, *item["loc"])
+        if item["type"] == "extra_forbidden":
+            self.add(where, unknown("key", item["loc"][-1], model.model_fields))
+        elif item["type"] == "missing":
+            self.add(where[:-1], f"{item['loc'][-1]!r} is missing.")
+        elif item["type"] == "literal_error":
+            field = model.model_fields[str(item["loc"][0])]
+            self.add(where, unknown("value", item["input"], map(str, get_args(field.annotation))))
+        else:
+            self.add(where, f"{item['msg'].lower()}, got {item['input']!r}.")
+
+    def methods(self) -> None:
+        """Each method's class, hyper-parameters and ranges, and that it can be built."""
+        given = self.document.data.get("methods")
+        if given is None:
+            return
+        if not isinstance(given, dict) or not given:
+            self.add(("methods",), f"name: {{use: dotted.path, ...}} for each method, got {given!r}.")
+            return
+        for name, section in given.items():
+            self._method(name, section)
+
+    def _method(self, name: str, data: Any) -> None:
+        path: Keys = ("methods", name)
+        section: MethodSection | None = self._typed(path, MethodSection, data)
+        if section is None:
+            return
+        values: dict[str, Any] = {}
+        self.ranges[name] = {}
+        for key, value in (section.model_extra or {}).items():
+            parsed = parse_range(value) if is_range(value) else value
+            if is_range(value) and isinstance(parsed, str):
+                self.add((*path, key), parsed)
+            elif isinstance(parsed, Range):
+                self.ranges[name][key] = parsed
+                values[key] = parsed.sample()
+            else:
+                values[key] = parsed
+        try:
+            cls = find_method(section.use)
+        except BenchError as error:
+            self.add((*path, "use"), str(error))
+            return
+        if self.task is not None:
+            self._build(path, cls, values, self.task)
+
+    def _build(
+        self, path: Keys, cls: type[Method], values: dict[str, Any], task: TaskSection
+    ) -> None:
+        try:
+            with torch.device("meta"):
+                method = build_method(cls, values, task.scale)
+        except BenchError as error:
+            for line in str(error).splitlines():
+                named = line.split("'")[1] if line.count("'") > 1 else ""
+                self.add((*path, named) if named in values else path, line)
+            return
+        if method.task != task.kind:
+            self.add((*path, "use"), f"{cls.__name__} is for {method.task}, the task is {task.kind}.")
+        if "train" not in self.document.data and any(
+            stage.trains is None and stage.steps is None for stage in method.stages()
+        ):
+            self.add((), f"'train' is missing, and {path[-1]} has to be trained.")
+
+    def names(self, strict: bool) -> None:
+        """Datasets, metrics, protocol and degradation: known, and here where they must be."""
+        if self.task and self.task.degradation not in DEGRADATIONS:
+            message = unknown("degradation", self.task.degradation, DEGRADATIONS)
+            self.add(("task", "degradation"), message)
+        if self.train:
+            self._dataset(("train", "dataset"), self.train.dataset, must_exist=True)
+            if self.task and self.train.patch % self.task.scale:
+                message = f"not a multiple of the scale {self.task.scale}, got {self.train.patch}."
+                self.add(("train", "patch"), message)
+        if self.select:
+            self._dataset(("select", "dataset"), self.select.dataset, must_exist=True)
+        if not self.evaluate:
+            return
+        self._list("datasets", self.evaluate.datasets)
+        self._list("metrics", self.evaluate.metrics)
+        for i, name in enumerate(self.evaluate.datasets):
+            self._dataset(("evaluate", "datasets", i), name, must_exist=strict)
+        for i, name in enumerate(self.evaluate.metrics):
+            try:
+                metrics.metric(name)
+            except BenchError as error:
+                self.add(("evaluate", "metrics", i), str(error))
+        if self.evaluate.protocol not in ("auto", *protocol.PROTOCOLS):
+            message = unknown("protocol", self.evaluate.protocol, ("auto", *protocol.PROTOCOLS))
+            self.add(("evaluate", "protocol"), message)
+
+    def _list(self, key: str, names: Sequence[str]) -> None:
+        if not names:
+            self.add(("evaluate", key), "empty. Name at least one.")
+        for name in {n for n in names if names.count(n) > 1}:
+            self.add(("evaluate", key), f"{name!r} is given twice.")
+
+    def _dataset(self, path: Keys, name: str, must_exist: bool) -> None:
+        if name not in sets.DATASETS:
+            self.add(path, unknown("dataset", name, sets.DATASETS))
+        elif must_exist and (why := sets.missing(name)):
+            self.add(path, f"dataset {name!r} is not on this machine: {why}")
+
+    def search(self) -> None:
+        """Objectives, and what sampler and pruner can do."""
+        swept = {name: ranges for name, ranges in self.ranges.items() if ranges}
+        if self.select is None:
+            if swept and "select" not in self.document.data:
+                self.add((), f"'select' is missing, and {min(swept)} has ranges to choose from.")
+            return
+        self._objectives(self.select)
+        if self.budget.pruner != "none" and len(self.select.objectives) > 1:
+            message = "several objectives cannot be pruned. Name one objective, or pruner: none."
+            self.add(("budget", "pruner"), message)
+        seeds = self.budget.seeds
+        if not seeds or len(set(seeds)) != len(seeds):
+            self.add(("budget", "seeds"), f"needs different whole numbers, got {list(seeds)}.")
+        for name, ranges in swept.items():
+            for key, range_ in ranges.items():
+                path = ("methods", name, key)
+                if self.budget.sampler == "grid" and range_.values() is None:
+                    self.add(path, f"sampler grid cannot count {range_}. Write {{grid: [...]}}.")
+                if self.budget.sampler != "grid" and range_.kind == "grid":
+                    message = f"needs sampler: grid, got {self.budget.sampler}. Or write choice."
+                    self.add(path, message)
+
+    def _objectives(self, select: SelectSection) -> None:
+        if not select.objectives:
+            self.add(("select",), "no objective. Write maximize: [psnr_y], or minimize.")
+        for key, names in (("maximize", select.maximize), ("minimize", select.minimize)):
+            for i, name in enumerate(names):
+                self._objective(("select", key, i), key, name)
+        reported = self.evaluate.datasets if self.evaluate else ()
+        if select.dataset in reported and not select.allow_reported:
+            message = (
+                f"{select.dataset!r} is also reported, so its numbers would be chosen, not measured. "
+                "Select on another set, or mark it with allow_reported: true."
+            )
+            self.add(("select", "dataset"), message)
+
+    def _objective(self, path: Keys, key: str, name: str) -> None:
+        computed = self.evaluate.metrics if self.evaluate else ()
+        if name not in computed:
+            self.add(path, f"objective on a metric that is not computed. {unknown('metric', name, computed)}")
+        elif name in metrics.METRICS:
+            metric = metrics.metric(name)
+            better = {"higher": "maximize", "lower": "minimize"}[metric.direction]
+            if better != key:
+                self.add(path, f"{name} is better when {metric.direction}. Put it under {better}.")
+            if why := metric.unavailable():
+                self.add(path, f"objective {name!r} cannot be computed on this machine: {why}")

@@ -1,0 +1,350 @@
+"""The command line: verbs that call `bench.api`; heavy imports wait inside each verb."""
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.errors import BenchError
+
+JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+PARAM = click.option(
+    "--param", "params", multiple=True, metavar="K=V", help="A hyper-parameter of the method."
+)
+WEIGHTS = click.option("--weights", type=click.Path(path_type=Path), help="State dict of the method.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="bench")
+def cli() -> None:
+    """Compares image restoration methods: trains, sweeps, measures, records, and prints tables."""
+
+
+def main() -> None:
+    """Runs the command line. Exit status: 0 done, 1 done with failures, 2 mistake, 130 interrupted."""
+    try:
+        status = cli(standalone_mode=False)
+    except BenchError as error:
+        click.echo(f"Error: {error}", err=True)
+        status = 2
+    except click.ClickException as error:
+        error.show()
+        status = 2
+    except (KeyboardInterrupt, click.Abort):
+        again = " ".join(["bench", *sys.argv[1:]]).replace(" --fresh", "")
+        click.echo(f"\nInterrupted. Nothing is lost; to go on: {again}", err=True)
+        status = 130
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+@cli.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--trials", type=click.IntRange(min=1), help="Total trials of each swept method.")
+@click.option("--workers", type=click.IntRange(min=1), help="Trials at a time.")
+@click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True)
+@click.option("--set", "overrides", multiple=True, metavar="K=V", help="e.g. train.steps=100")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the report [reports/NAME].")
+@click.option("--fresh", is_flag=True, help="Forget earlier trials; finished stages are reused.")
+@click.option("--strict", is_flag=True, help="A missing benchmark set is an error.")
+@JSON
+def sweep(
+    study: Path,
+    trials: int | None,
+    workers: int | None,
+    executor: str,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    fresh: bool,
+    strict: bool,
+    as_json: bool,
+) -> int:
+    """Runs or resumes a study, then renders its tables and figures."""
+    import signal
+
+    from bench.api import load_study, run_study
+    from bench.progress import Screen, make_screen
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    extra = () if trials is None else (f"budget.trials={trials}",)
+    loaded = load_study(study, (*overrides, *extra), strict)
+    screen = Screen() if as_json else make_screen()
+    cells, written = run_study(
+        loaded, workers=workers, fresh=fresh, out=out, yaml=study.read_text(), screen=screen
+    )
+    failed = [cell for cell in cells if cell.state == "failed"]
+    if as_json:
+        _print_json(
+            {
+                "study": loaded.name,
+                "cells": len(cells),
+                "failed": {cell.file_name: cell.reason.splitlines()[0] for cell in failed},
+                "pruned": sum(cell.state == "pruned" for cell in cells),
+                "report": {name: str(path) for name, path in written.items()},
+            }
+        )
+    else:
+        _print_report(written, failed)
+    return 1 if failed else 0
+
+
+def _print_report(written: dict[str, Path], failed: Sequence[Any]) -> None:
+    for cell in failed:
+        click.echo(f"failed: {cell.label} seed {cell.seed}: {cell.reason.splitlines()[0]}", err=True)
+    for name, path in written.items():
+        click.echo(f"{name:<12} {path}")
+
+
+@cli.command("eval")
+@click.argument("method")
+@click.option("--datasets", required=True, metavar="A,B")
+@click.option("--scale", type=click.IntRange(1, 8), required=True)
+@click.option("--metrics", default="psnr_y,ssim_y", show_default=True, metavar="M,N")
+@click.option("--protocol", help="Name of a protocol [the task's].")
+@click.option("--degradation", default="bicubic", show_default=True, help="Where no LR is published.")
+@WEIGHTS
+@PARAM
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N images of each set.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the restored images.")
+@JSON
+def evaluate(
+    method: str,
+    datasets: str,
+    scale: int,
+    metrics: str,
+    protocol: str | None,
+    degradation: str,
+    weights: Path | None,
+    params: tuple[str, ...],
+    limit: int | None,
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """Measures one METHOD, a dotted path such as methods.classical.Bicubic."""
+    from bench.api import measure_method
+    from bench.progress import Lines, Screen
+
+    found, chosen = measure_method(
+        method,
+        _names(datasets),
+        scale,
+        _names(metrics),
+        parameters=_parameters(params),
+        weights=weights,
+        protocol=protocol,
+        degradation=degradation,
+        limit=limit,
+        out=out,
+        screen=Screen() if as_json else Lines(),
+    )
+    results = [_result(found, name, scale, chosen) for name in found.datasets]
+    if as_json:
+        _print_json({"method": method, "results": results, "unavailable": found.unavailable})
+    else:
+        _print_results(found, results, _names(metrics))
+    return 0
+
+
+def _result(found: Any, dataset: str, scale: int, protocol: str) -> dict[str, Any]:
+    """Returns one set's part of the JSON answer."""
+    images: dict[str, dict[str, Any]] = {}
+    names = []
+    for score in found.scores:
+        if score.dataset == dataset:
+            row = images.setdefault(score.image, {"image": score.image})
+            row[score.metric] = score.value
+            names.append(score.metric)
+    used = found.datasets[dataset]
+    return {
+        "dataset": dataset,
+        "scale": scale,
+        "protocol": protocol,
+        "count": used.count,
+        "official": used.official,
+        "lr": used.source,
+        "fingerprint": used.fingerprint,
+        "mean": {
+            **{name: found.mean(dataset, name) for name in dict.fromkeys(names)},
+            **{name: None for name in found.unavailable if " on " not in name},
+        },
+        "images": list(images.values()),
+    }
+
+
+def _print_results(found: Any, results: list[dict[str, Any]], metrics: Sequence[str]) -> None:
+    from bench.metrics import metric
+
+    for result in results:
+        part = "" if result["count"] == result["official"] else ", PARTIAL"
+        click.echo(
+            f"{result['dataset']} x{result['scale']}, {result['protocol']}, LR: {result['lr']}, "
+            f"{result['count']}/{result['official']} images{part}"
+        )
+        for name in metrics:
+            value = result["mean"].get(name)
+            shown = "-" if value is None or math.isnan(value) else f"{value:.{metric(name).digits}f}"
+            label = found.assessors.get(name, name)
+            click.echo(f"  {label:<14} {shown:>10} {metric(name).unit}".rstrip())
+    for name, why in found.unavailable.items():
+        click.echo(f"- {name}: {why}")
+
+
+@cli.command()
+@click.argument("method")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+@WEIGHTS
+@PARAM
+@click.option("--tile", type=click.IntRange(min=16), help="LR pixels a side [by size].")
+def restore(
+    method: str,
+    images: tuple[Path, ...],
+    out: Path,
+    weights: Path | None,
+    params: tuple[str, ...],
+    tile: int | None,
+) -> int:
+    """Restores pictures with a METHOD into a folder, as PNG."""
+    from bench.api import restore_images
+
+    for path in restore_images(
+        method, images, out, parameters=_parameters(params), weights=weights, tile=tile
+    ):
+        click.echo(path)
+    return 0
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--format", "formats", default="md,tex,csv,html", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path))
+def report(study: str, formats: str, out: Path | None) -> int:
+    """Renders the tables and figures of a swept STUDY (its name or file) from its records."""
+    from bench.api import write_report
+
+    known = ("md", "tex", "csv", "html")
+    for name in _names(formats):
+        if name not in known:
+            from bench.errors import unknown
+
+            raise BenchError(f"--format: {unknown('format', name, known)}")
+    _print_report(write_report(_study_name(study), out, _names(formats)), ())
+    return 0
+
+
+@cli.command()
+@click.argument("study")
+@JSON
+def status(study: str, as_json: bool) -> int:
+    """Shows how far a STUDY (its name or file) has come."""
+    from bench.overview import study_status
+
+    found = study_status(_study_name(study))
+    if as_json:
+        _print_json(found)
+    else:
+        from bench.overview import status_text
+
+        click.echo(status_text(found))
+    return 0
+
+
+@cli.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, metavar="K=V")
+@click.option("--strict", is_flag=True, help="A missing benchmark set is an error.")
+@click.option("--workers", type=click.IntRange(min=1))
+@JSON
+def check(
+    study: Path, overrides: tuple[str, ...], strict: bool, workers: int | None, as_json: bool
+) -> int:
+    """Checks a STUDY without training, shows its plan and estimates its cost."""
+    from bench.api import load_study
+    from bench.overview import plan_text, study_plan
+
+    plan = study_plan(load_study(study, overrides, strict), workers)
+    if as_json:
+        _print_json(plan)
+    else:
+        click.echo(plan_text(plan))
+    return 0
+
+
+@cli.command("list")
+@click.argument("what", type=click.Choice(["methods", "datasets", "metrics", "protocols"]))
+@JSON
+def list_(what: str, as_json: bool) -> int:
+    """Lists what there is, with its source and whether it can be used on this machine."""
+    from bench.overview import inventory, inventory_text
+
+    rows = inventory(what)
+    if as_json:
+        _print_json({what: rows})
+    else:
+        click.echo(inventory_text(rows))
+    return 0
+
+
+@cli.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=5000, show_default=True)
+def mlflow(host: str, port: int) -> int:
+    """Opens MLflow's own UI on the records, for this machine only."""
+    from bench.overview import serve_mlflow
+
+    return serve_mlflow(host, port)
+
+
+@cli.command()
+@JSON
+def doctor(as_json: bool) -> int:
+    """Shows versions, devices, the precision in use, and which data and weights were found."""
+    from bench.overview import doctor_text, examine
+
+    found = examine()
+    if as_json:
+        _print_json(found)
+    else:
+        click.echo(doctor_text(found))
+    return 0
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _parameters(pairs: Sequence[str]) -> dict[str, Any]:
+    from bench.located_yaml import parse_scalar
+
+    values = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise BenchError(f"--param {pair!r}: write --param name=value.")
+        values[key] = parse_scalar(value)
+    return values
+
+
+def _study_name(study: str) -> str:
+    """Returns the name of a study given by name or by file."""
+    if not study.endswith((".yaml", ".yml")):
+        return study
+    from bench.located_yaml import load_yaml
+
+    return str(load_yaml(Path(study)).data.get("name", Path(study).stem))
+
+
+def _print_json(value: Any) -> None:
+    """Prints one line of strict JSON: what is not a finite number is null."""
+    click.echo(json.dumps(_finite(value), allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

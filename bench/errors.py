@@ -1,0 +1,28 @@
+"""The one error a user can fix. Everything else is our bug and shows its traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """A mistake the user can fix; the command line prints it without traceback and exits 2.
+
+    The message says, in this order: where, what was got, the nearest known name, the known
+    names, what to do. Several mistakes found together are one error, one line each.
+    """
+
+
+class Diverged(Exception):
+    """A training whose loss is no longer finite or has exploded: a result of the trial, not a bug."""
+
+
+def unknown(kind: str, got: object, known: Iterable[str]) -> str:
+    """Returns "unknown KIND 'GOT'. Did you mean 'NEAREST'? Known: ..." for an error message.
+
+    >>> unknown("dataset", "set41", ["set5", "set14"])
+    "unknown dataset 'set41'. Did you mean 'set14'? Known: set14, set5."
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(str(got), names, n=1, cutoff=0.5)
+    guess = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} {got!r}.{guess} Known: {', '.join(names) or 'none'}."

@@ -1,0 +1,166 @@
+"""method x dataset x scale x protocol -> scores, image by image; the protocol is written here once."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bench import sets
+from bench.method import Method
+from bench.metrics import METRICS, Scorer, metric
+from bench.protocol import PROTOCOLS, Image, Unscorable, quantise
+from bench.records import Score, UsedDataset
+from bench.train import to_tensor
+
+TILE = 256  # LR pixels: one forward of a tile fits in a few hundred MB for the usual networks
+WHOLE = 400  # images up to this many LR pixels a side are restored in one piece
+
+
+@dataclass
+class Measured:
+    """What an evaluation has found so far."""
+
+    scores: list[Score] = field(default_factory=list)
+    unavailable: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    datasets: dict[str, UsedDataset] = field(default_factory=dict)
+    assessors: dict[str, str] = field(default_factory=dict)
+
+    def mean(self, dataset: str, metric_name: str) -> float:
+        """Returns the mean over a set's images; NaN if one of them has no value."""
+        values = [s.value for s in self.scores if (s.dataset, s.metric) == (dataset, metric_name)]
+        return math.fsum(values) / len(values) if values else math.nan
+
+
+def load_scorers(
+    names: Sequence[str], device: torch.device, trained: Mapping[str, Method], found: Measured
+) -> dict[str, Scorer]:
+    """Returns a scorer for each metric that can be computed here; notes the others in `found`.
+
+    trained: the finished method behind each metric that needs one, by metric.
+    """
+    scorers = {}
+    for name in names:
+        measure = metric(name)
+        if why := measure.unavailable():
+            found.unavailable[name] = why
+        else:
+            scorers[name] = measure.load(str(device), trained.get(name))
+            if name in trained:
+                found.assessors[name] = trained[name].stages()[-1].name
+    return scorers
+
+
+def evaluate(
+    method: Method,
+    dataset: str,
+    scale: int,
+    scorers: Mapping[str, Scorer],
+    protocol: str,
+    found: Measured,
+    *,
+    degradation: str = "bicubic",
+    limit: int | None = None,
+    save: Path | None = None,
+) -> Iterator[tuple[str, Image, Image]]:
+    """Scores a method on a set, adding to `found`; yields each image's stem, SR and HR.
+
+    save: a folder for the restored images. limit: only the first images of the set, which the
+    record then shows as a partial set. Raises BenchError for a set that cannot be read.
+    """
+    if why := sets.missing(dataset):
+        found.missing[dataset] = why
+        return
+    pairs = sets.load_pairs(dataset, scale, degradation, limit=limit)
+    found.datasets[dataset] = _used(dataset, scale, degradation, len(pairs))
+    device = next((p.device for p in method.parameters()), torch.device("cpu"))
+    for pair in pairs:
+        hr = pair.hr()
+        place = f"{dataset}/{pair.stem}"
+        try:
+            sr = quantise(restore(method, to_tensor(pair.lr(), device)))
+        except Unscorable as error:
+            raise ValueError(f"{place}: {error}") from None
+        if sr.shape[:2] != hr.shape[:2]:
+            raise ValueError(
+                f"{place}: {type(method).__name__} made {sr.shape[1]}x{sr.shape[0]} pixels, "
+                f"HR has {hr.shape[1]}x{hr.shape[0]}"
+            )
+        if save is not None:
+            sets.write_image(save / dataset / f"{pair.stem}.png", sr)
+        for name, score in scorers.items():
+            value = _score(name, score, sr, hr, protocol, scale, place, found)
+            found.scores.append(Score(dataset, scale, pair.stem, name, protocol, value))
+        yield pair.stem, sr, hr
+
+
+def _score(
+    name: str,
+    score: Scorer,
+    sr: Image,
+    hr: Image,
+    protocol: str,
+    scale: int,
+    place: str,
+    found: Measured,
+) -> float:
+    try:
+        return float(score(sr, hr if METRICS[name].reference else None, PROTOCOLS[protocol], scale))
+    except Unscorable as error:
+        found.unavailable[f"{name} on {place}"] = str(error)
+        return math.nan
+
+
+def _used(dataset: str, scale: int, degradation: str, count: int) -> UsedDataset:
+    _, official, source = sets.describe(dataset, scale, degradation)
+    return UsedDataset(
+        fingerprint=sets.fingerprint(dataset, scale, degradation),
+        count=count,
+        official=official,
+        source=source,
+    )
+
+
+@torch.inference_mode()
+def restore(method: Method, lr: Tensor, tile: int = TILE, whole: int = WHOLE) -> Tensor:
+    """Returns SR `(1, 3, scale*H, scale*W)`, fp32, not clamped, for `lr (1, C, H, W)` in [0, 1].
+
+    An image over `whole` pixels a side is restored in tiles of `tile` LR pixels, each with
+    `method.halo` more pixels of context on every side, which are cut off afterwards: no seam where
+    the halo covers the receptive field.
+    """
+    height, width = lr.shape[-2:]
+    if method.halo is None or max(height, width) <= whole:
+        restored: Tensor = method(lr).float()
+        return restored
+    sr: Tensor | None = None
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            part, (y, x, scale) = _restore_tile(method, lr, top, left, tile)
+            if sr is None:
+                sr = part.new_empty(1, part.shape[1], height * scale, width * scale)
+            sr[..., y : y + part.shape[2], x : x + part.shape[3]] = part
+    assert sr is not None
+    return sr
+
+
+def _restore_tile(
+    method: Method, lr: Tensor, top: int, left: int, tile: int
+) -> tuple[Tensor, tuple[int, int, int]]:
+    """Returns the SR of one tile without its halo, and where it belongs: (y, x, scale)."""
+    height, width = lr.shape[-2:]
+    halo = method.halo or 0
+    y0, x0 = max(0, top - halo), max(0, left - halo)
+    bottom, right = min(height, top + tile), min(width, left + tile)
+    window = lr[..., y0 : min(height, bottom + halo), x0 : min(width, right + halo)]
+    part = method(window.contiguous(memory_format=torch.channels_last)).float()
+    scale = part.shape[-1] // window.shape[-1]
+    part = part[
+        ...,
+        (top - y0) * scale : (bottom - y0) * scale,
+        (left - x0) * scale : (right - x0) * scale,
+    ]
+    return part, (top * scale, left * scale, scale)

@@ -1,0 +1,139 @@
+"""Where trials run: local processes here, a cluster behind the same seam."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Protocol
+
+from bench.trial import Done, Event, Halt, Job, run_trial
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The worker went away without a result: killed, out of memory, machine gone."""
+
+    reason: str
+
+
+Handle = int
+
+
+class Executor(Protocol):
+    """Runs jobs and passes on their events. Every job ends with one Done, Halt or Lost."""
+
+    slots: int
+    """How many jobs may be in flight."""
+
+    def submit(self, job: Job, threads: int | None = None) -> Handle: ...
+
+    def events(self, timeout: float) -> Iterator[tuple[Handle, Event | Lost]]:
+        """Yields what has come within `timeout` seconds, in the order of each job."""
+        ...
+
+    def cancel(self, handle: Handle) -> None:
+        """Stops a job; no event of it comes afterwards."""
+        ...
+
+    def close(self) -> None:
+        """Stops every job."""
+        ...
+
+
+class LocalExecutor:
+    """One process for each job, forked from a server that has torch loaded already.
+
+    A crash costs one attempt of one trial. The cores are divided among the workers.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.slots = workers
+        self._cores = len(os.sched_getaffinity(0))
+        self._running: dict[Handle, tuple[BaseProcess, Connection]] = {}
+        self._next = 0
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["bench.trial", "bench.metrics.nima"])
+
+    def submit(self, job: Job, threads: int | None = None) -> Handle:
+        """Starts a job with its share of the cores, or with `threads`."""
+        ours, theirs = self._context.Pipe(duplex=False)
+        share = threads or max(1, self._cores // self.slots)
+        process = self._context.Process(target=_work, args=(theirs, job, share), daemon=True)
+        with _no_main_module():
+            process.start()
+        theirs.close()  # so that the end of the worker is the end of the pipe
+        self._next += 1
+        self._running[self._next] = (process, ours)
+        return self._next
+
+    def events(self, timeout: float) -> Iterator[tuple[Handle, Event | Lost]]:
+        """Yields what has come within `timeout` seconds."""
+        handles = {pipe: handle for handle, (_, pipe) in self._running.items()}
+        for ready in wait(list(handles), timeout):
+            assert isinstance(ready, Connection)
+            handle = handles[ready]
+            while handle in self._running and ready.poll():
+                try:
+                    event: Event | Lost = ready.recv()
+                except (EOFError, OSError):
+                    event = self._lost(handle)
+                if isinstance(event, Done | Halt | Lost):
+                    self._end(handle)
+                yield handle, event
+
+    def _lost(self, handle: Handle) -> Lost:
+        process = self._running[handle][0]
+        process.join(5)
+        code = process.exitcode
+        how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"status {code}"
+        return Lost(f"the worker process ended without a result ({how})")
+
+    def _end(self, handle: Handle) -> None:
+        process, pipe = self._running.pop(handle)
+        pipe.close()
+        process.join(10)
+        if process.is_alive():
+            process.kill()
+
+    def cancel(self, handle: Handle) -> None:
+        if handle in self._running:
+            self._running[handle][0].kill()
+            self._end(handle)
+
+    def close(self) -> None:
+        for handle in list(self._running):
+            self.cancel(handle)
+
+
+@contextlib.contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Keeps multiprocessing from importing the user's script again in each worker.
+
+    Jobs refer to importable modules only, so a script needs no `if __name__ == "__main__"`.
+    """
+    main = sys.modules["__main__"]
+    kept = {name: getattr(main, name, None) for name in ("__file__", "__spec__")}
+    for name in kept:
+        setattr(main, name, None)
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            setattr(main, name, value)
+
+
+def _work(pipe: Connection, job: Job, threads: int) -> None:
+    """What a worker process does. Ctrl-C is the driver's business; a lost driver ends the worker."""
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        for event in run_trial(job):
+            pipe.send(event)
+        pipe.close()

@@ -1,0 +1,156 @@
+"""What is kept of a finished trial: one Cell per method, parameters and seed, and the frame of all."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Score(NamedTuple):
+    """One metric on one image. A value that cannot be computed is NaN."""
+
+    dataset: str
+    scale: int
+    image: str
+    metric: str
+    protocol: str
+    value: float
+
+
+class TrainedStage(BaseModel):
+    """How a stage of a trial came about."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    key: str
+    steps: int
+    parameters: int
+    """Trainable numbers that the stage updated."""
+    seconds: float
+    """Spent training it, also when that was in another trial."""
+    reused: bool
+    """Taken from the store: trained earlier or by another trial."""
+    precision: str
+    device: str
+
+
+class UsedDataset(BaseModel):
+    """A set that a trial was measured on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    fingerprint: str
+    count: int
+    official: int
+    """Images in the whole set; count < official is a partial set."""
+    source: str
+    """Where LR comes from, such as "published LR_x2" or "bicubic"."""
+
+
+class Cell(BaseModel):
+    """The record of one trial under one seed, written once, when it has ended."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+
+    study: str
+    method: str
+    """The study's name for it."""
+    use: str
+    """Dotted path of the class."""
+    trial: int | None
+    """Key of the trial among those of its method; None: a method without ranges."""
+    seed: int
+    attempt: int
+    state: Literal["complete", "failed", "pruned"]
+    reason: str = ""
+    """Why it failed or was pruned; the first line tells, the rest is the traceback."""
+    parameters: dict[str, Any]
+    """All hyper-parameters of the method."""
+    swept: dict[str, Any] = {}
+    """Those of them that the sampler chose."""
+    objectives: dict[str, float] = {}
+    """Mean of each objective's metric over the selection set."""
+    scores: list[Score] = []
+    unavailable: dict[str, str] = {}
+    """Metric -> why it was not computed, also "metric on dataset/image" for single images."""
+    missing: dict[str, str] = {}
+    """Dataset -> how to get it."""
+    datasets: dict[str, UsedDataset] = {}
+    assessors: dict[str, str] = {}
+    """Metric -> the exact name of the trained thing behind it, such as nima -> nima@photos."""
+    stages: list[TrainedStage] = []
+    fingerprint: str
+    """Hash of all that determined this cell; another one today means that the cell is stale."""
+    run_id: str = ""
+    """Its run in MLflow."""
+    started: str = ""
+    """UTC, ISO 8601."""
+    seconds: float = 0.0
+    environment: dict[str, str] = {}
+    """git commit, dirty flag, versions, device."""
+
+    @property
+    def label(self) -> str:
+        """"edsr_nima t003": the method, and the trial where there are several."""
+        return self.method if self.trial is None else f"{self.method} t{self.trial:03d}"
+
+    @property
+    def file_name(self) -> str:
+        """"edsr_nima-t003-s0": also the name of its folder of pictures."""
+        return self.name_file(self.method, self.trial, self.seed)
+
+    @staticmethod
+    def name_file(method: str, trial: int | None, seed: int) -> str:
+        """Returns the file name, without suffix, of the cell that a job will give."""
+        middle = "" if trial is None else f"-t{trial:03d}"
+        return f"{method}{middle}-s{seed}"
+
+
+def write_cell(folder: Path, cell: Cell) -> Path:
+    """Writes the record so that it is there whole or not at all; returns its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{cell.file_name}.json"
+    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
+    with os.fdopen(handle, "w") as file:
+        file.write(cell.model_dump_json())
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    return path
+
+
+def load_cells(folder: Path) -> list[Cell]:
+    """Returns all cells in a folder, by method, trial and seed. Raises BenchError for a broken file."""
+    cells = []
+    for path in folder.glob("*.json"):
+        try:
+            cells.append(Cell.model_validate_json(path.read_bytes()))
+        except ValueError as error:
+            raise BenchError(
+                f"{path}: not a record of this version of bench ({str(error).splitlines()[0]}). "
+                "Delete the file and sweep again: finished stages are kept."
+            ) from None
+    return sorted(cells, key=lambda c: (c.method, -1 if c.trial is None else c.trial, c.seed))
+
+
+def scores_frame(cells: list[Cell]) -> "pd.DataFrame":
+    """Returns the tidy frame: study, method, trial, seed, dataset, scale, image, metric, protocol, value.
+
+    `trial` is -1 for a method without ranges.
+    """
+    import pandas as pd
+
+    rows = [
+        (c.study, c.method, -1 if c.trial is None else c.trial, c.seed, *score)
+        for c in cells
+        for score in c.scores
+    ]
+    return pd.DataFrame(rows, columns=["study", "method", "trial", "seed", *Score._fields])

@@ -1,0 +1,1 @@
+"""Records in, tables and figures out: nothing here trains, restores or scores anything."""

@@ -1,0 +1,352 @@
+"""Draws the figures: response, trade-off, strip. The only file that imports matplotlib.
+
+The style is seaborn's, as matplotlib ships it: importing seaborn itself costs a second, a third of
+what a whole report may take.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import combinations, pairwise
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from bench.report.rows import MOST_ROWS, maximized, number, objective_names
+from bench.report.series import Panel, Response, Trial, quantity_label
+from bench.report.stats import evenly_spaced, pareto_front
+from bench.report.strip import WINDOW, Strip
+from bench.study import Study
+
+DPI = 120
+COLUMNS = 3
+MOST_ACROSS = 6
+# Okabe and Ito's colours, distinguishable with any colour vision; without black and yellow.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"]
+MARKERS = "osD^vP"
+DASHES = ["--", ":", "-.", (0, (5, 1, 1, 1, 1, 1))]
+STRIP_COLUMNS = 6
+LABEL_SIZE = 7.5
+SIDES = [(9, 9, 0), (9, -10, 0), (-9, 9, 1), (-9, -10, 1), (11, 0, 0), (-11, 0, 1), (0, 16, 0.5),
+         (0, -16, 0.5)]  # fmt: skip
+"""Of a label: pixels across and up from its point, and the part of its width left of that."""
+FEW_TRIALS = 40
+"""Up to here trials are joined by a line and dots are large."""
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Makes everything drawn inside look alike."""
+    with style.context(
+        [
+            "seaborn-v0_8-ticks",
+            {
+                "font.size": 9,
+                "axes.titlesize": 9,
+                "axes.labelsize": 9,
+                "xtick.labelsize": 8,
+                "ytick.labelsize": 8,
+                "legend.fontsize": 8.5,
+                "font.sans-serif": ["DejaVu Sans"],
+                "axes.spines.top": False,
+                "axes.spines.right": False,
+                "axes.linewidth": 0.8,
+                "axes.grid": True,
+                "grid.color": "#e6e6e6",
+                "grid.linewidth": 0.6,
+                "xtick.major.size": 3,
+                "ytick.major.size": 3,
+                "axes.formatter.useoffset": False,
+                "axes.axisbelow": True,
+            },
+        ]
+    ):
+        yield
+
+
+def _save(figure: Canvas, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # compress_level: half the time of the default for a tenth more bytes
+    figure.savefig(path, dpi=DPI, pil_kwargs={"compress_level": 3})
+
+
+def _colour(methods: Sequence[str], method: str) -> str:
+    return COLOURS[methods.index(method) % len(COLOURS)]
+
+
+def draw_response(study: Study, response: Response, path: Path) -> None:
+    """Draws each quantity over one parameter: all seeds pale, trial means full, others as lines."""
+    cells = _arrange(response.panels)
+    rows, columns = (1 + max(cell[k] for cell in cells) for k in (0, 1))
+    methods = list(study.methods)
+    with house_style():
+        figure = Canvas(figsize=(2.75 * columns + 0.3, 2.0 * rows + 0.9))
+        FigureCanvasAgg(figure)
+        handles: dict[str, Line2D] = {}
+        for (row, column), panel in zip(cells, response.panels, strict=True):
+            axes = figure.add_subplot(rows, columns, row * columns + column + 1)
+            _draw_panel(axes, panel, methods, handles)
+            if response.log:
+                axes.set_xscale("log")
+            else:
+                axes.xaxis.set_major_locator(MaxNLocator(5))
+            if (row, column) == max(cell for cell in cells if cell[1] == column):
+                axes.set_xlabel(response.parameter)
+            else:
+                axes.tick_params(labelbottom=False)
+        height = figure.get_size_inches()[1]
+        figure.text(  # no suptitle: the layout would give it room a second time
+            0.015, 1 - 0.08 / height, f"{study.name}: response to {response.parameter}, every trial",
+            fontsize=10.5, va="top",
+        )  # fmt: skip
+        names = [name for name in methods if name in handles]
+        wide = max(1, columns + columns // 3)  # entries that fit beside each other
+        figure.legend(
+            [handles[name] for name in names], names, loc="upper left", frameon=False,
+            ncols=wide, bbox_to_anchor=(0.01, 1 - 0.3 / height), borderaxespad=0,
+        )  # fmt: skip
+        head = 0.3 + 0.2 * math.ceil(len(names) / wide)
+        figure.tight_layout(rect=(0, 0, 1, 1 - head / height), h_pad=0.6)
+        _save(figure, path)
+
+
+def _arrange(panels: Sequence[Panel]) -> list[tuple[int, int]]:
+    """Returns row and column of each panel: sets down, metrics across, or line by line if many."""
+    places = list(dict.fromkeys(panel.title for panel in panels))
+    labels = list(dict.fromkeys(panel.label for panel in sorted(panels, key=lambda p: p.selection)))
+    cells = [(places.index(panel.title), labels.index(panel.label)) for panel in panels]
+    if len(labels) <= MOST_ACROSS and len(set(cells)) == len(cells):
+        return cells
+    return [divmod(k, COLUMNS) for k in range(len(panels))]
+
+
+def _draw_panel(axes: Axes, panel: Panel, methods: list[str], handles: dict[str, Line2D]) -> None:
+    axes.set_title(panel.title, loc="left", color="#444444")
+    axes.set_ylabel(panel.label)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    for k, (method, value) in enumerate(panel.lines.items()):
+        line = axes.axhline(
+            value, color=_colour(methods, method), ls=DASHES[k % len(DASHES)], lw=1.3, zorder=1.5
+        )
+        handles.setdefault(method, line)
+    for method, points in panel.points.items():
+        colour, few = _colour(methods, method), len(points) <= FEW_TRIALS
+        seeds = [(x, value) for x, values in points for value in values if len(values) > 1]
+        if seeds:
+            axes.vlines(
+                [x for x, _ in points],
+                [min(values) for _, values in points],
+                [max(values) for _, values in points],
+                color=colour, lw=1, alpha=0.45,
+            )  # fmt: skip
+            axes.plot(*zip(*seeds, strict=True), ls="", marker="o", ms=2.5, color=colour, alpha=0.4)
+        (dots,) = axes.plot(
+            [x for x, _ in points],
+            [fmean(values) for _, values in points],
+            ls="-" if few else "", lw=0.7, marker="o", color=colour,
+            ms=4.5 if few else 2.5, mec="white" if few else "none", mew=0.5,
+            alpha=1 if few else 0.6,
+        )  # fmt: skip
+        handles[method] = dots
+
+
+Label = tuple[float, float, str, str]
+"""x, y, text, colour."""
+
+
+def draw_trade_off(study: Study, trials: Sequence[Trial], path: Path) -> None:
+    """Draws the objectives in pairs: every trial, each swept method's Pareto front, the others."""
+    names, methods = objective_names(study), list(study.methods)
+    pairs = list(combinations(range(len(names)), 2))[:COLUMNS]
+    place = study.select.dataset if study.select else ""
+    width, height = 4.6 * len(pairs) + 2.4, 4.6
+    with house_style():
+        figure = Canvas(figsize=(width, height))
+        FigureCanvasAgg(figure)
+        handles: dict[str, Line2D] = {}
+        labels: list[tuple[Axes, list[Label]]] = []
+        for k, pair in enumerate(pairs):
+            axes = figure.add_subplot(1, len(pairs), k + 1)
+            axes.set_xlabel(quantity_label(trials, names[pair[0]]))
+            axes.set_ylabel(quantity_label(trials, names[pair[1]]))
+            axes.margins(0.1)
+            labels.append((axes, []))
+            for method in methods:
+                mine = [t for t in trials if t.method == method and all(map(t.values.get, names))]
+                if mine:
+                    labels[-1][1].extend(
+                        _draw_method(axes, study, mine, pair, handles, methods.index(method))
+                    )
+        figure.suptitle(
+            f"{study.name}: {' against '.join(names)} on {place} (selection), every trial",
+            fontsize=10.5, x=0.02, ha="left",
+        )  # fmt: skip
+        figure.legend(
+            list(handles.values()), list(handles), loc="center left", frameon=False,
+            bbox_to_anchor=(1 - 2.2 / width, 0.5),
+        )  # fmt: skip
+        figure.tight_layout(rect=(0, 0, 1 - 2.2 / width, 0.98))
+        up = [1 if more else -1 for more in maximized(study)]
+        for (axes, texts), (a, b) in zip(
+            labels, pairs, strict=True
+        ):  # last, when a point's place in pixels is final
+            low, high = axes.get_xlim()
+            more = 0.3 * (high - low)  # for the labels
+            axes.set_xlim((low, high + more) if up[a] > 0 else (low - more, high))
+            _place_labels(axes, texts, (up[a], up[b]))
+        _save(figure, path)
+
+
+def _draw_method(
+    axes: Axes,
+    study: Study,
+    trials: Sequence[Trial],
+    pair: tuple[int, int],
+    handles: dict[str, Line2D],
+    index: int,
+) -> list[Label]:
+    names = objective_names(study)
+    colour, shape = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+    points = [[fmean(trial.values[name]) for name in names] for trial in trials]
+    x, y = ([point[axis] for point in points] for axis in pair)
+    method = trials[0].method
+    if trials[0].number is None:
+        (handles[method],) = axes.plot(x, y, ls="", marker=shape, ms=8, color=colour, mec="white")
+        return []
+    small = len(trials) > FEW_TRIALS
+    for trial in trials:
+        _draw_spread(axes, [trial.values[names[axis]] for axis in pair], colour)
+    (handles[method],) = axes.plot(
+        x, y, ls="", marker=shape, ms=3 if small else 5, color=colour, mec="none", alpha=0.35
+    )
+    front = pareto_front(points, maximized(study))
+    (handles[f"{method}: Pareto front"],) = axes.plot(
+        [x[i] for i in front], [y[i] for i in front], ls="-" if len(names) == 2 else "", lw=1,
+        marker=shape, ms=4.5 if small else 6, color=colour, mec="black", mew=0.7,
+    )  # fmt: skip
+    shown = [front[k] for k in evenly_spaced(len(front), MOST_ROWS)]
+    return [(x[i], y[i], _short_label(trials[i]), colour) for i in shown]
+
+
+def _draw_spread(axes: Axes, seeds: list[list[float]], colour: str) -> None:
+    """A cross from the smallest to the largest seed."""
+    (across, up) = seeds
+    if len(across) > 1 and len(up) > 1:
+        axes.plot([min(across), max(across)], [fmean(up)] * 2, color=colour, lw=0.8, alpha=0.4)
+        axes.plot([fmean(across)] * 2, [min(up), max(up)], color=colour, lw=0.8, alpha=0.4)
+
+
+def _short_label(trial: Trial) -> str:
+    values = ", ".join(f"{name} {number(value)}" for name, value in sorted(trial.swept.items()))
+    return f"t{trial.number:03d}" + (f": {values}" if len(values) < 30 else "")
+
+
+def _place_labels(axes: Axes, texts: list[Label], outward: tuple[int, int]) -> None:
+    """Puts each text beside its point, where it covers nothing, on the side of better values first.
+
+    Beyond the front nothing lies but a front of other methods.
+    """
+    to_pixels = axes.transData.transform
+    frame = axes.get_window_extent().extents
+    taken = [
+        (*(corner - 3), *(corner + 3))
+        for line in axes.lines
+        for corner in _along(to_pixels(line.get_xydata()), joined=line.get_linestyle() != "None")
+    ]
+    sides = sorted(SIDES, key=lambda side: -side[0] * outward[0] - side[1] * outward[1])
+    for x, y, text, colour in texts:
+        px, py = to_pixels((x, y))
+        # an estimate is enough, and measuring text takes as long as drawing it
+        wide, tall = len(text) * 0.58 * LABEL_SIZE * DPI / 72, 1.3 * LABEL_SIZE * DPI / 72
+        lefts = [px + far * dx - wide * anchor for far in (1, 2, 4, 6) for dx, _, anchor in sides]
+        bottoms = [py + far * dy - tall / 2 for far in (1, 2, 4, 6) for _, dy, _ in sides]
+        hidden = [
+            _hidden((left, bottom, left + wide, bottom + tall), np.array(taken), frame)
+            for left, bottom in zip(lefts, bottoms, strict=True)
+        ]
+        best = int(np.argmin(hidden))
+        left, bottom = lefts[best], bottoms[best]
+        taken.append((left, bottom, left + wide, bottom + tall))
+        middle = ((left + wide / 2 - px) * 72 / DPI, (bottom + tall / 2 - py) * 72 / DPI)
+        far = best >= len(sides)
+        axes.annotate(
+            text, (x, y), middle, textcoords="offset points", ha="center", va="center",
+            fontsize=LABEL_SIZE, color=colour,
+            arrowprops={"arrowstyle": "-", "lw": 0.6, "color": colour} if far else None,
+        )  # fmt: skip
+
+
+def _along(corners: NDArray[np.float64], *, joined: bool) -> NDArray[np.float64]:
+    """Pixels `(n, 2)` of a line's corners, and if joined of what lies between, ten pixels apart."""
+    parts = [corners]
+    for start, end in pairwise(corners) if joined else ():
+        steps = int(np.hypot(*(end - start)) // 10)
+        parts.append(start + (end - start) * np.linspace(0, 1, steps + 2)[1:-1, None])
+    return np.concatenate(parts)
+
+
+def _hidden(
+    box: tuple[float, float, float, float],
+    taken: NDArray[np.float64],
+    frame: NDArray[np.float64],
+) -> float:
+    """Square pixels of a box left, bottom, right, top that cover what is there or leave the axes."""
+    left, bottom, right, top = box
+    boxes = np.vstack([taken, frame])
+    wide = np.minimum(right, boxes[:, 2]) - np.maximum(left, boxes[:, 0])
+    tall = np.minimum(top, boxes[:, 3]) - np.maximum(bottom, boxes[:, 1])
+    areas = np.maximum(wide, 0) * np.maximum(tall, 0)
+    return float(areas[:-1].sum() + (right - left) * (top - bottom) - areas[-1])
+
+
+def draw_strip(strip: Strip, path: Path) -> None:
+    """Draws the whole HR image with the window marked, then the window of HR and each method."""
+    height, width = strip.hr.shape[:2]
+    count = len(strip.crops)
+    lines = math.ceil(count / STRIP_COLUMNS)
+    columns = math.ceil(count / lines)
+    side, text = 1.6, 0.55
+    tall = lines * (side + text)
+    whole = min((tall - text) * width / height, 4.5)
+    with house_style():
+        figure = Canvas(figsize=(whole + columns * (side + 0.08) + 0.2, tall + 0.35))
+        FigureCanvasAgg(figure)
+        total, high = figure.get_size_inches()
+
+        def place(left: float, top: float, wide: float, down: float) -> Axes:
+            axes = figure.add_axes(
+                (left / total, 1 - (top + down) / high, wide / total, down / high)
+            )
+            axes.set_axis_off()
+            return axes
+
+        figure.text(
+            0.08 / total, 1 - 0.06 / high, f"{strip.dataset}, {strip.image}: HR and the same "
+            f"{WINDOW}x{WINDOW} pixels of each method", fontsize=10.5, va="top",
+        )  # fmt: skip
+        axes = place(0.08, 0.35, whole, whole * height / width)
+        axes.imshow(strip.hr)
+        crop = strip.crops[0][1]
+        axes.add_patch(
+            Rectangle((strip.left, strip.top), crop.shape[1], crop.shape[0], fill=False,
+                      edgecolor="#D55E00", lw=1.8)
+        )  # fmt: skip
+        for k, (title, picture) in enumerate(strip.crops):
+            row, column = divmod(k, columns)
+            left = whole + 0.16 + column * (side + 0.08)
+            axes = place(left, 0.35 + row * (side + text), side, side)
+            axes.imshow(picture, interpolation="nearest")
+            figure.text(
+                (left + side / 2) / total, 1 - (0.4 + row * (side + text) + side) / high, title,
+                ha="center", va="top", fontsize=7.5, linespacing=1.1,
+            )  # fmt: skip
+        _save(figure, path)

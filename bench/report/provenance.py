@@ -1,0 +1,223 @@
+"""Where the numbers come from: protocol, commit, data, runs, and all that limits what they say."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from bench.metrics import metric
+from bench.records import Cell, UsedDataset
+from bench.report.rows import Row, objective_names
+from bench.report.scores import DASH, Column, metric_title
+from bench.study import Study
+
+TINY_STEPS = 10_000
+"""Updates below which a training is called a tiny run: the papers train for 100 000 and more."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A plain table below the comparison."""
+
+    heading: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def summary(study: Study, rows: Sequence[Row], columns: Sequence[Column]) -> str:
+    """Returns the line above a table: study, protocol, commit, date, what ± and the marks mean."""
+    cells = [cell for row in rows for cell in row.cells]
+    protocols = sorted({c.protocol for c in columns if c.protocol}) or ["none"]
+    commits = sorted({commit(cell) for cell in cells}) or ["none"]
+    dates = sorted({cell.started[:10] for cell in cells if cell.started}) or ["unknown"]
+    seeds = max((len(row.cells) for row in rows), default=0)
+    parts = [
+        f"Study {study.name}, {study.task.kind} x{study.task.scale}, {study.task.degradation}",
+        f"protocol {', '.join(protocols)}",
+        f"commit {' and '.join(commits)}",
+        f"date {dates[0]}" + (f" to {dates[-1]} (UTC)" if len(dates) > 1 else " (UTC)"),
+        "mean over images"
+        + (f", then over {seeds} seeds ± sample standard deviation" if seeds > 1 else ", one seed"),
+        "best bold, second underlined",
+    ]
+    tiny = tiny_runs(rows)
+    return "; ".join(parts + ([f"tiny run: {tiny}"] if tiny else [])) + "."
+
+
+def commit(cell: Cell) -> str:
+    """Returns "1a2b3c4d5e", and says so if the tree had changes that no commit holds."""
+    name = cell.environment.get("commit", "")[:10] or "unknown"
+    dirty = cell.environment.get("dirty", "").lower() in ("true", "1", "yes", "dirty")
+    return f"{name} with uncommitted changes" if dirty else name
+
+
+def tiny_runs(rows: Iterable[Row]) -> str:
+    """Returns "edsr 300 updates, ..." for methods trained too briefly to compare with papers."""
+    steps = {
+        row.method: total
+        for row in rows
+        for cell in row.cells
+        if cell.stages and (total := sum(stage.steps for stage in cell.stages)) < TINY_STEPS
+    }
+    return ", ".join(f"{method} {total} updates" for method, total in steps.items())
+
+
+def image_count(used: UsedDataset) -> str:
+    """Returns "5 images", or "30/100 images" for a partial set."""
+    whole = used.count >= used.official
+    return f"{used.count} images" if whole else f"{used.count}/{used.official} images"
+
+
+def remarks(study: Study, cells: Sequence[Cell], rows: Sequence[Row]) -> list[str]:
+    """Returns what a reader must know before the first number, most important first."""
+    found = []
+    if tiny := tiny_runs(rows):
+        found.append(
+            f"Tiny run: {tiny}. The papers train for 100 000 and more: compare these rows with each "
+            "other, not with published numbers."
+        )
+    used = _used(cells)
+    for name in study.evaluate.datasets:
+        parts = {image_count(u) for u in used.get(name, []) if u.count < u.official}
+        if parts:
+            found.append(f"Partial set: {name}, {', '.join(sorted(parts))}.")
+    ways = {name: how for cell in cells for name, how in cell.missing.items()}
+    found += [f"Missing data set: {name}. {how}" for name, how in ways.items()]
+    if study.select and study.select.dataset in study.evaluate.datasets:
+        found.append(
+            f"The selection set {study.select.dataset} is also reported: its numbers were seen "
+            "by the sampler and favour swept methods."
+        )
+    return found + _mixtures(cells, rows, used) + _progress(study, cells)
+
+
+def _mixtures(
+    cells: Sequence[Cell], rows: Sequence[Row], used: dict[str, list[UsedDataset]]
+) -> list[str]:
+    """One line for each circumstance in which records differ, with the methods on each side."""
+    done = [cell for cell in cells if cell.state == "complete"]
+    keys = sorted({key for cell in done for key in cell.environment} - {"commit", "dirty"})
+    circumstances: list[tuple[str, Callable[[Cell], str]]] = [
+        ("commit", commit),
+        ("precision of training", lambda cell: _trained(cell, "precision")),
+        ("device of training", lambda cell: _trained(cell, "device")),
+        *((key, lambda cell, key=key: cell.environment.get(key, "unknown")) for key in keys),
+    ]
+    lines = []
+    for name, value_of in circumstances:
+        methods: dict[str, set[str]] = {}
+        for cell in done:
+            if value := value_of(cell):
+                methods.setdefault(value, set()).add(cell.method)
+        if len(methods) > 1:
+            sides = [f"{value} ({', '.join(sorted(who))})" for value, who in methods.items()]
+            more = f" and {len(sides) - 4} more" if len(sides) > 4 else ""
+            lines.append(f"The records differ in {name}: {'; '.join(sides[:4])}{more}.")
+    if any("uncommitted" in commit(cell) for row in rows for cell in row.cells):
+        lines.append("Some numbers were made with uncommitted changes: no commit reproduces them.")
+    for name, versions in used.items():
+        prints = {u.fingerprint for u in versions}
+        if len(prints) > 1:
+            lines.append(f"The records saw {len(prints)} different versions of {name}.")
+    return lines
+
+
+def _trained(cell: Cell, what: str) -> str:
+    return " + ".join(sorted({str(getattr(stage, what)) for stage in cell.stages}))
+
+
+def _progress(study: Study, cells: Sequence[Cell]) -> list[str]:
+    """What has not run, failed or was pruned, with the reasons counted."""
+    lines = []
+    for method in study.methods:
+        mine = [cell for cell in cells if cell.method == method]
+        trials = {cell.trial for cell in mine}
+        if study.methods[method].ranges and len(trials) < study.trials_of(method):
+            lines.append(f"{method}: {len(trials)}/{study.trials_of(method)} trials so far.")
+        for state in ("failed", "pruned"):
+            reasons = Counter(
+                (cell.reason.splitlines() or ["no reason recorded"])[0]
+                for cell in mine
+                if cell.state == state
+            )
+            if reasons:
+                told = "; ".join(f"{reason} ({n})" for reason, n in reasons.most_common(5))
+                lines.append(f"{method}: {reasons.total()} of {len(mine)} records {state}: {told}.")
+    strangers = sorted({cell.method for cell in cells} - study.methods.keys())
+    if strangers:
+        lines.append(f"Left out, no longer in the study: {', '.join(strangers)}.")
+    return lines
+
+
+def _used(cells: Iterable[Cell]) -> dict[str, list[UsedDataset]]:
+    found: dict[str, dict[UsedDataset, None]] = {}
+    for cell in cells:
+        for name, used in cell.datasets.items():
+            found.setdefault(name, {})[used] = None
+    return {name: list(versions) for name, versions in found.items()}
+
+
+def sections(study: Study, cells: Sequence[Cell], rows: Sequence[Row]) -> list[Section]:
+    """Returns the tables of objectives, runs and data sets."""
+    found = [_objectives(study, rows)] if objective_names(study) else []
+    found.append(
+        Section(
+            "Runs",
+            ("row", "seed", "run id", "commit", "trained on", "date (UTC)", "record"),
+            tuple(
+                (
+                    row.label,
+                    str(cell.seed),
+                    cell.run_id or "none",
+                    commit(cell),
+                    f"{_trained(cell, 'device')} {_trained(cell, 'precision')}".strip() or DASH,
+                    cell.started[:19],
+                    cell.fingerprint[:12],
+                )
+                for row in rows
+                for cell in row.cells
+            ),
+        )
+    )
+    found.append(
+        Section(
+            "Data sets",
+            ("set", "images", "LR", "fingerprint"),
+            tuple(
+                (name, image_count(used), used.source, used.fingerprint)
+                for name, versions in _used(cells).items()
+                for used in versions
+            ),
+        )
+    )
+    return found
+
+
+def _objectives(study: Study, rows: Sequence[Row]) -> Section:
+    assert study.select is not None
+    return Section(
+        f"Objectives on the selection set {study.select.dataset}",
+        ("row", *(_objective_title(study, rows, name) for name in objective_names(study))),
+        tuple(
+            (row.label, *(_objective_text(row, name) for name in objective_names(study)))
+            for row in rows
+        ),
+    )
+
+
+def _objective_title(study: Study, rows: Sequence[Row], name: str) -> str:
+    assert study.select is not None
+    cells = [cell for row in rows for cell in row.cells]
+    names = sorted({cell.assessors.get(name, metric_title(name)) for cell in cells}) or [
+        metric_title(name)
+    ]
+    return f"{' or '.join(names)} {'↑' if name in study.select.maximize else '↓'}"
+
+
+def _objective_text(row: Row, name: str) -> str:
+    values = [cell.objectives[name] for cell in row.cells if name in cell.objectives]
+    if not values:
+        return DASH
+    digits = metric(name).digits
+    spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{fmean(values):.{digits}f}{spread}"

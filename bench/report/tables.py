@@ -1,0 +1,238 @@
+"""The comparison table as values: what stands in each cell, what is marked, what is said below.
+
+A row is a method, columns are grouped by data set as in the super-resolution papers. Sets stand
+side by side as long as a table keeps to MOST_COLUMNS: four sets with two metrics are one table, a
+set with six metrics is one of its own. So a table fits a page, and its raw Markdown a screen.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import fmean
+
+from bench.metrics import metric
+from bench.records import Cell
+from bench.report.provenance import image_count, summary, tiny_runs
+from bench.report.rows import Row
+from bench.report.scores import DASH, Column, cell_values
+from bench.report.stats import Mean, mean_over_seeds, paired_interval, ranks
+from bench.study import Study
+
+MOST_COLUMNS = 8
+ARROWS = {"higher": "↑", "lower": "↓"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One number as printed, without markup."""
+
+    value: str = DASH
+    spread: str = ""
+    place: int = 0
+    """1 best, 2 second, 0 neither."""
+    mark: str = ""
+    """"*": over fewer images than others of its column, so not ranked."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table without markup; `groups` holds for each data set its columns' headers."""
+
+    title: str
+    about: str
+    groups: tuple[tuple[str, tuple[str, ...]], ...]
+    rows: tuple[tuple[str, tuple[Entry, ...]], ...]
+    notes: tuple[str, ...]
+
+
+def make_tables(
+    study: Study, cells: Sequence[Cell], rows: Sequence[Row], columns: Sequence[Column]
+) -> list[Table]:
+    """Returns the tables that together have all columns, each with its source above and below."""
+    values = [_row_values(row) for row in rows]
+    tables = []
+    for part in _side_by_side(columns):
+        means = [[_mean(of_row, column) for column in part] for of_row in values]
+        entries = list(zip(*(_column(c, means, k) for k, c in enumerate(part)), strict=True))
+        groups = [(place, list(g)) for place, g in groupby(part, lambda c: (c.dataset, c.place))]
+        tables.append(
+            Table(
+                title=", ".join(place + _partial(cells, name) for (name, place), _ in groups),
+                about=summary(study, rows, part),
+                groups=tuple(
+                    (
+                        f"{place}{_partial(cells, name)}",
+                        tuple(_header(c, group, many=len(groups) > 1) for c in group),
+                    )
+                    for (name, place), group in groups
+                ),
+                rows=tuple(
+                    (f"{row.label}{_tiny(row)}", entry)
+                    for row, entry in zip(rows, entries, strict=True)
+                ),
+                notes=tuple(_notes(rows, part, means)),
+            )
+        )
+    return tables
+
+
+def _side_by_side(columns: Sequence[Column]) -> list[list[Column]]:
+    parts: list[list[Column]] = []
+    for _, found in groupby(columns, lambda c: (c.dataset, c.scale)):
+        group = list(found)
+        if parts and len(parts[-1]) + len(group) <= MOST_COLUMNS:
+            parts[-1] += group
+        else:
+            parts.append(group)
+    return parts
+
+
+def _row_values(row: Row) -> dict[Column, dict[int, dict[str, float]]]:
+    """Column -> seed -> image -> value."""
+    values: dict[Column, dict[int, dict[str, float]]] = {}
+    for cell in row.cells:
+        for column, images in cell_values(cell).items():
+            values.setdefault(column, {})[cell.seed] = images
+    return values
+
+
+def _mean(values: dict[Column, dict[int, dict[str, float]]], column: Column) -> Mean | None:
+    found = mean_over_seeds(values[column]) if column in values else None
+    return None if found is None or math.isnan(found.value) else found
+
+
+def _column(column: Column, means: list[list[Mean | None]], k: int) -> list[Entry]:
+    facts = metric(column.metric)
+    mine = [row[k] for row in means]
+    every = _images(mine)
+    printed = [
+        round(mean.value, facts.digits) if mean and mean.images.keys() == every else None
+        for mean in mine
+    ]
+    places = ranks(printed, facts.direction == "higher")
+    return [
+        Entry()
+        if mean is None
+        else Entry(
+            _text(mean.value, facts.digits),
+            "" if math.isnan(mean.spread) else f"{mean.spread:.{facts.digits}f}",
+            place,
+            "" if mean.images.keys() == every else "*",
+        )
+        for mean, place in zip(mine, places, strict=True)
+    ]
+
+
+def _images(means: Sequence[Mean | None]) -> set[str]:
+    """All images that any method of the column has a value for."""
+    return {image for mean in means if mean for image in mean.images}
+
+
+def _text(value: float, digits: int) -> str:
+    return ("∞" if value > 0 else "-∞") if math.isinf(value) else f"{value:.{digits}f}"
+
+
+def _header(column: Column, group: list[Column], *, many: bool) -> str:
+    facts = metric(column.metric)
+    twins = [c for c in group if (c.metric, c.assessor) == (column.metric, column.assessor)]
+    protocol = f" [{column.protocol}]" if len(twins) > 1 else ""
+    unit = f" ({facts.unit})" if facts.unit and not many else ""
+    return f"{column.title}{protocol} {ARROWS.get(facts.direction, '')}{unit}".strip()
+
+
+def _partial(cells: Sequence[Cell], dataset: str) -> str:
+    counts = {
+        image_count(used)
+        for cell in cells
+        if (used := cell.datasets.get(dataset)) and used.count < used.official
+    }
+    return f" (partial: {', '.join(sorted(counts))})" if counts else ""
+
+
+def _tiny(row: Row) -> str:
+    return " [tiny run]" if tiny_runs([row]) else ""
+
+
+def _notes(
+    rows: Sequence[Row], columns: Sequence[Column], means: list[list[Mean | None]]
+) -> list[str]:
+    notes = _unavailable(rows, columns)
+    for k, column in enumerate(columns):
+        mine = [row[k] for row in means]
+        name = f"{column.place} {column.title}"
+        every = _images(mine)
+        for row, mean in zip(rows, mine, strict=True):
+            if mean and len(mean.images) < len(every):
+                notes.append(
+                    f"* {row.label}, {name}: mean over {len(mean.images)} of {len(every)} images, "
+                    "so not ranked."
+                )
+            if mean and (infinite := sum(map(math.isinf, mean.images.values()))):
+                notes.append(
+                    f"{row.label}, {name}: {infinite} of {len(mean.images)} images are "
+                    "equal to HR, which makes the value infinite."
+                )
+        asked = max((mean.total for mean in mine if mean), default=0)
+        if every and len(every) < asked:
+            notes.append(f"{name}: {asked - len(every)} of {asked} images have no value.")
+    several = len({column.place for column in columns}) > 1
+    best = [
+        f"{f'{column.place} ' if several else ''}{column.title} {text}"
+        for k, column in enumerate(columns)
+        if (text := _best(rows, column, [row[k] for row in means]))
+    ]
+    if best:
+        notes.append(
+            "Best minus second, mean over images with its 95 % paired bootstrap interval, not "
+            f"corrected for the number of columns: {'; '.join(best)}."
+        )
+    return notes
+
+
+def _unavailable(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
+    """Why there are dashes: each reason once, with the methods it holds for if not for all."""
+    metrics, datasets = {c.metric for c in columns}, {c.dataset for c in columns}
+    titles = {c.metric: c.title for c in columns}
+    whole: dict[tuple[str, str], list[str]] = {}
+    single: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        for cell in row.cells:
+            for key, reason in cell.unavailable.items():
+                name, _, place = key.partition(" on ")
+                if name in metrics and not place:
+                    whole.setdefault((name, reason), []).append(row.label)
+                elif name in metrics and (dataset := place.partition("/")[0]) in datasets:
+                    images = single.setdefault((name, dataset, reason), [])
+                    images.append(place.partition("/")[2])
+    filled = sum(bool(row.cells) for row in rows)
+    notes = []
+    for (name, reason), labels in whole.items():
+        who = "" if len(set(labels)) == filled else f" for {', '.join(dict.fromkeys(labels))}"
+        notes.append(f"{DASH} {titles[name]}{who}: {reason}")
+    for (name, dataset, reason), images in single.items():
+        known = sorted(set(images))
+        first = ", ".join(known[:3]) + (f" and {len(known) - 3} more" if len(known) > 3 else "")
+        notes.append(f"{titles[name]} on {dataset} ({first}): {reason}")
+    return notes
+
+
+def _best(rows: Sequence[Row], column: Column, means: Sequence[Mean | None]) -> str:
+    """ "+0.031 [+0.012, +0.052] (edsr, bicubic; 14 images)"; "" where there is nothing to tell."""
+    facts = metric(column.metric)
+    sign = 1 if facts.direction == "higher" else -1
+    every = _images(means)
+    ranked = [
+        (sign * mean.value, row.cells[0].label, mean.images)
+        for row, mean in zip(rows, means, strict=True)
+        if mean and mean.images.keys() == every
+    ]
+    if len(ranked) < 2:
+        return ""
+    (_, first, a), (_, second, b) = sorted(ranked, key=lambda r: -r[0])[:2]
+    differences = [a[image] - b[image] for image in every]
+    if not (interval := paired_interval(sorted(differences))):
+        return ""
+    mean, low, high = (f"{x:+.{facts.digits + 1}f}" for x in (fmean(differences), *interval))
+    unsure = ", not resolved" if interval[0] <= 0 <= interval[1] else ""
+    return f"{mean} [{low}, {high}]{unsure} ({first}, {second}; {len(differences)} images)"

@@ -1,0 +1,239 @@
+"""A method goes through its stages; each is trained once for equal content, then shared."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench import sets
+from bench.errors import BenchError
+from bench.method import Method, Stage, source_digest
+from bench.patches import Patches
+from bench.records import TrainedStage
+from bench.store import Store, content_key
+from bench.study import TaskSection, TrainSection
+from bench.train import (
+    History,
+    Plan,
+    Progress,
+    choose_device,
+    choose_precision,
+    run_steps,
+    to_tensor,
+)
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something worth a line of text, such as a stage that was taken from the store."""
+
+    text: str
+
+
+Trained = Iterator[Progress | Note]
+
+
+def plan_stages(
+    method: Method, task: TaskSection, train: TrainSection | None, seed: int
+) -> list[Plan]:
+    """Returns a method's stages in order, each with its key in the store.
+
+    Raises BenchError where a stage leaves something to a study that has no `train` section.
+    """
+    plans: list[Plan] = []
+    keys: list[str] = []
+    for stage in method.stages():
+        plan = _plan(method, stage, task, train, seed, keys)
+        keys.append(plan.key)
+        plans.append(plan)
+    return plans
+
+
+def _plan(
+    method: Method,
+    stage: Stage,
+    task: TaskSection,
+    train: TrainSection | None,
+    seed: int,
+    before: list[str],
+) -> Plan:
+    owner = stage.trains or method
+    shared = stage.trains is not None and "scale" not in owner.hyperparameters
+    scale = 1 if shared else owner.hyperparameters.get("scale", task.scale)
+    degradation = "none" if shared else task.degradation
+    train = train or _train_of_stage(method, stage)
+    device = choose_device(train.device)
+    filled: dict[str, Any] = {
+        "dataset": stage.dataset or train.dataset,
+        "scale": scale,
+        "degradation": degradation,
+        "steps": train.steps if stage.steps is None else stage.steps,
+        "patch": stage.patch or train.patch,
+        "batch": stage.batch or train.batch,
+        "learning_rate": stage.learning_rate or train.learning_rate,
+        "halve_at": () if stage.learning_rate else train.halve_at,
+        "seed": seed if stage.seed is None else stage.seed,
+        "precision": choose_precision(train.precision, device),
+        "device": device.type,
+    }
+    if why := sets.missing(filled["dataset"]):
+        raise BenchError(f"training set {filled['dataset']!r} is not on this machine: {why}")
+    determines = {
+        **filled,
+        "halve_at": list(filled["halve_at"]),
+        "before": before,
+        "name": stage.name,
+        "target": stage.target is not None,
+        "depends": dict(owner.hyperparameters if stage.depends is None else stage.depends),
+        "method": f"{type(owner).__module__}.{type(owner).__qualname__}",
+        "source": source_digest(type(owner)),
+        "recipe": recipe_digest(),
+        "data": sets.fingerprint(filled["dataset"], scale, degradation),
+    }
+    try:
+        key = content_key(determines)
+    except (TypeError, ValueError) as error:
+        raise BenchError(
+            f"{type(owner).__name__}, stage {stage.name!r}: depends must hold plain numbers, words, "
+            f"lists and mappings ({error})."
+        ) from None
+    return Plan(stage, owner, key, **filled)
+
+
+def _train_of_stage(method: Method, stage: Stage) -> TrainSection:
+    """Settings for a stage that fills in everything itself, where the study has no train section."""
+    if stage.steps is None or stage.dataset is None:
+        raise BenchError(
+            f"{type(method).__name__} has to be trained (stage {stage.name!r}), and no train section "
+            "says on what. Give a study with train:, or finished weights with --weights FILE."
+        )
+    return TrainSection(dataset=stage.dataset, steps=max(stage.steps, 1))
+
+
+@cache
+def recipe_digest() -> str:
+    """Returns a hash of the harness's own code that decides what a training gives."""
+    names = ("train.py", "patches.py", "degrade.py")
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update((Path(__file__).parent / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def train_stages(
+    method: Method,
+    task: TaskSection,
+    train: TrainSection | None,
+    seed: int,
+    store: Store,
+    trained: list[TrainedStage],
+) -> Trained:
+    """Brings a method through its stages; yields progress, appends to `trained` what was done.
+
+    Afterwards the method is in eval mode on the training device. Raises Diverged, BenchError.
+    """
+    device = choose_device(train.device if train else "auto")
+    method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    plans = plan_stages(method, task, train, seed)
+    _initialise(method, plans, seed)
+    for plan in plans:
+        notes: list[str] = []
+        reused = store.has("stages", plan.key)
+        if not reused:
+            yield Note(f"stage {plan.stage.name} ({plan.key}): training {plan.steps} steps")
+            with store.lock("stages", plan.key, notes.append):
+                reused = store.has("stages", plan.key)  # another process may have been first
+                if not reused:
+                    yield from _train_and_store(plan, device, store)
+        yield from (Note(f"waited for stage {plan.stage.name} of process {pid}") for pid in notes)
+        trained.append(_load_stage(plan, store, device, reused))
+        if reused:
+            yield Note(f"stage {plan.stage.name} ({plan.key}): taken from the store")
+    method.eval()
+
+
+def _load_stage(plan: Plan, store: Store, device: torch.device, reused: bool) -> TrainedStage:
+    entry = store.entry("stages", plan.key)
+    state = torch.load(entry / "weights.pth", map_location=device, weights_only=True)
+    plan.owner.load_state_dict(state)
+    record = TrainedStage.model_validate_json((entry / "stage.json").read_text())
+    return record.model_copy(update={"reused": reused})
+
+
+def stage_history(store: Store, key: str) -> History:
+    """Returns the loss curve of a stored stage as (step, losses)."""
+    rows = json.loads((store.entry("stages", key) / "history.json").read_text())
+    return [(step, losses) for step, losses in rows]
+
+
+def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
+    checkpoint = store.scratch("stages", plan.key) / "checkpoint.pth"
+    patches = _patches(plan, device, store)
+    history, seconds = yield from run_steps(plan, patches, device, checkpoint)
+    parameters = {p for group in plan.owner.optimizers(plan.stage).values() for p in group}
+    record = TrainedStage(
+        name=plan.stage.name,
+        key=plan.key,
+        steps=plan.steps,
+        parameters=sum(p.numel() for p in parameters),
+        seconds=seconds,
+        reused=False,
+        precision=plan.precision,
+        device=plan.device,
+    )
+
+    def write(folder: Path) -> None:
+        torch.save(plan.owner.state_dict(), folder / "weights.pth")
+        (folder / "stage.json").write_text(record.model_dump_json())
+        (folder / "history.json").write_text(json.dumps(history))
+
+    store.commit("stages", plan.key, write)
+
+
+def _initialise(method: Method, plans: list[Plan], seed: int) -> None:
+    """Gives the method, then each part that has stages of its own, the weights of their seeds.
+
+    A part's weights so depend on nothing but itself: whichever method trains it first, the stage
+    that its key names is the same.
+    """
+    owners: dict[Method, int] = {method: seed}
+    for plan in plans:
+        owners.setdefault(plan.owner, plan.seed)
+    for owner, its_seed in owners.items():
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(its_seed)
+            fresh = type(owner)(**owner.hyperparameters)
+        owner.load_state_dict(fresh.state_dict())
+
+
+def _patches(plan: Plan, device: torch.device, store: Store) -> Patches:
+    """The stage's training images, decoded once, and what it learns to make of them."""
+    pairs = sets.load_pairs(plan.dataset, plan.scale, plan.degradation)
+    targets = None
+    if plan.stage.target is not None:
+        if not store.has("targets", plan.key):
+            store.commit("targets", plan.key, lambda folder: _make_targets(plan, folder, device))
+        folder = store.entry("targets", plan.key)
+        targets = [np.load(folder / f"{pair.stem}.npy") for pair in pairs]
+    return Patches(pairs, targets)
+
+
+@torch.no_grad()
+def _make_targets(plan: Plan, folder: Path, device: torch.device) -> None:
+    """Writes each image's target as (H, W, 3) uint16; 8 bits would drown the later stages' steps."""
+    target = plan.stage.target
+    assert target is not None
+    plan.owner.eval()
+    for pair in sets.load_pairs(plan.dataset, plan.scale, plan.degradation):
+        hr = to_tensor(pair.hr(), device)
+        made = target(hr)
+        if made.shape != hr.shape:
+            raise ValueError(f"stage {plan.stage.name}: target of {tuple(hr.shape)} is {made.shape}")
+        made = (made.float().clamp(0, 1) * 65535).round().squeeze(0).permute(1, 2, 0)
+        np.save(folder / f"{pair.stem}.npy", made.cpu().numpy().astype(np.uint16))

@@ -1,0 +1,505 @@
+"""The driver: ask, submit, listen, record, tell. The only writer of both databases.
+
+Order of writing: the cell's record, then MLflow, then Optuna. So whatever instant the process is
+killed at, the next start can complete what is missing, and no trial is lost or counted twice.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from bench.errors import BenchError
+from bench.executor import Executor, Handle, LocalExecutor, Lost
+from bench.method import build_method, find_method, source_digest
+from bench.metrics import METRICS
+from bench.progress import Screen
+from bench.records import Cell, load_cells, write_cell
+from bench.sampler import Sampler
+from bench.stages import Note, recipe_digest, stage_history
+from bench.store import Store
+from bench.study import Study
+from bench.tracking import Tracking
+from bench.train import Progress
+from bench.trial import (
+    REPORTS,
+    Done,
+    Event,
+    Halt,
+    Job,
+    Report,
+    Scored,
+    Strip,
+    cell_fingerprint,
+    environment,
+    measure_digest,
+    training_data_key,
+)
+
+ATTEMPTS = 3  # of a trial whose worker is lost
+
+
+@dataclass
+class Flight:
+    """A job under way and its run."""
+
+    job: Job
+    run: str
+    points: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study's records are below the home folder."""
+
+    home: Path
+    study: str
+
+    @property
+    def root(self) -> Path:
+        return self.home / "studies" / self.study
+
+    @property
+    def cells(self) -> Path:
+        return self.root / "cells"
+
+    @property
+    def pictures(self) -> Path:
+        return self.root / "pictures"
+
+    @property
+    def study_file(self) -> Path:
+        """The study as it was last swept, for reports from records alone."""
+        return self.root / "study.json"
+
+
+def sweep(
+    study: Study,
+    home: Path,
+    *,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    fresh: bool = False,
+    yaml: str = "",
+    screen: Screen | None = None,
+    report: Callable[[list[Cell]], Path] | None = None,
+) -> list[Cell]:
+    """Runs or resumes a study until its budget is spent; returns the records of all its cells.
+
+    A killed sweep goes on where it was. fresh: forgets earlier trials, keeping their records aside
+    and finished stages in the store. report: renders the records into a folder, which is then also
+    among the artifacts of the study's run. Raises BenchError if another process sweeps this study, if the
+    recorded trials cannot be compared with new ones, or if the disk is full.
+    """
+    place = Place(home, study.name)
+    with study_lock(place):
+        driver = Driver(study, place, executor or LocalExecutor(workers or default_workers()))
+        driver.screen = screen or Screen()
+        if fresh:
+            driver.forget()
+        driver.start(yaml)
+        try:
+            driver.run()
+        except BaseException:
+            driver.stop("KILLED")
+            raise
+        cells = driver.current()
+        folder = report(cells) if report else None
+        driver.stop("FAILED" if any(c.state == "failed" for c in cells) else "FINISHED", folder)
+        return cells
+
+
+def default_workers() -> int:
+    """Returns one worker for every GPU, else one for every two cores."""
+    import torch
+
+    return torch.cuda.device_count() or max(1, len(os.sched_getaffinity(0)) // 2)
+
+
+@contextlib.contextmanager
+def study_lock(place: Place) -> Iterator[None]:
+    """Holds a study. Raises BenchError naming the process that has it; freed when that one dies."""
+    place.root.mkdir(parents=True, exist_ok=True)
+    path = place.root / "lock"
+    with open(path, "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise BenchError(
+                f"{place.study}: already being swept by {file.read().strip()} ({path}). "
+                f"Watch it with `bench status`, or wait until it ends."
+            ) from None
+        file.truncate(0)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        file.write(f"process {os.getpid()} on {socket.gethostname()} since {now}")
+        file.flush()
+        yield
+
+
+class Driver:
+    """One sweep of one study."""
+
+    def __init__(self, study: Study, place: Place, executor: Executor) -> None:
+        self.study = study
+        self.place = place
+        self.executor = executor
+        self.screen = Screen()
+        self.store = Store(place.home / "store")
+        self.tracking = Tracking(place.home, study)
+        self.samplers = {
+            name: Sampler(place.home, study, name)
+            for name, section in study.methods.items()
+            if section.ranges
+        }
+        self.cells: dict[str, Cell] = {}
+        self.queue: deque[Job] = deque()
+        self.flights: dict[Handle, Flight] = {}
+        self.seeds = {name: self._seeds_of(name) for name in study.methods}
+
+    def _seeds_of(self, name: str) -> tuple[int, ...]:
+        """A method without training gives the same under every seed."""
+        section = self.study.methods[name]
+        values = section.fixed | {key: r.sample() for key, r in section.ranges.items()}
+        method = build_method(find_method(section.use), values, self.study.task.scale)
+        return self.study.budget.seeds if method.stages() else self.study.budget.seeds[:1]
+
+    # --- before and after -----------------------------------------------------------------------
+
+    def forget(self) -> None:
+        """Puts the records aside and starts the search anew."""
+        for name, sampler in self.samplers.items():
+            sampler.delete()
+            self.samplers[name] = Sampler(self.place.home, self.study, name)
+        self.tracking.archive_study()
+        if self.place.cells.is_dir():
+            stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+            self.place.cells.rename(self.place.root / f"cells-{stamp}")
+        shutil.rmtree(self.place.pictures, ignore_errors=True)
+
+    def start(self, yaml: str) -> None:
+        """Checks that old and new trials belong together, and mends what a kill left behind."""
+        for name, sampler in self.samplers.items():
+            sampler.claim(self._settings(name))
+        self.place.study_file.write_text(self.study.model_dump_json(indent=1))
+        for cell in load_cells(self.place.cells) if self.place.cells.is_dir() else []:
+            if cell.method in self.study.methods:
+                self.cells[cell.file_name] = cell
+        train = self.study.train
+        self.tracking.open_study(
+            yaml or self.study.model_dump_json(indent=1),
+            {f"bench.{k}": v for k, v in environment(train.device if train else "auto").items()},
+        )
+        self._reconcile()
+        self._queue_fixed()
+
+    def _settings(self, method: str) -> dict[str, str]:
+        """What the trials of a method have in common, each part by a hash, to name what changed."""
+        return {
+            "the study's task, train, select, seeds, sampler or this method's section": (
+                self.study.search_digest(method)
+            ),
+            "the method's source code": source_digest(find_method(self.study.methods[method].use)),
+            "bench's own training or scoring code": recipe_digest() + measure_digest(),
+            "the training or selection images": training_data_key(self.study),
+        }
+
+    def _reconcile(self) -> None:
+        """Completes what a killed driver had begun: first MLflow from the records, then Optuna."""
+        by_run = {cell.run_id: cell for cell in self.cells.values()}
+        for run in self.tracking.running():
+            if run in by_run:
+                self._finish_run(by_run[run])
+            else:
+                self.tracking.kill(run, "driver lost")
+        for cell in [c for c in self.cells.values() if not c.run_id]:
+            self._record(cell.model_copy(update={"run_id": self._start_run(_job_of(cell, self))}))
+        for name, sampler in self.samplers.items():
+            for key in sampler.running():
+                if not self._tell_if_complete(name, key):
+                    sampler.requeue(key)
+            for key, swept in sampler.finished().items():
+                for job in self._jobs(name, key, swept, 0):
+                    self.screen.note(f"{_label(job)} is stale: measuring it again")
+                    self.queue.append(job)
+
+    def _queue_fixed(self) -> None:
+        for name, section in self.study.methods.items():
+            if not section.ranges:
+                self.queue.extend(self._jobs(name, None, {}, 0))
+
+    def stop(self, status: str, report: Path | None = None) -> None:
+        """Ends all jobs and runs; what was under way is asked again next time."""
+        self.executor.close()
+        for flight in self.flights.values():
+            if flight.run:
+                self.tracking.kill(flight.run, "interrupted")
+        for sampler in self.samplers.values():
+            for key in sampler.running():
+                sampler.requeue(key)
+        complete = sum(c.state == "complete" for c in self.current())
+        self.tracking.close_study(status, {"cells_complete": complete, **self._best()}, report)
+        self.screen.close()
+
+    def _best(self) -> dict[str, float]:
+        """The best value of each objective over all complete cells."""
+        best: dict[str, float] = {}
+        for cell in self.current():
+            for name, value in cell.objectives.items():
+                pick = max if METRICS[name].direction == "higher" else min
+                best[f"best/{name}"] = pick(value, best.get(f"best/{name}", value))
+        return best
+
+    def current(self) -> list[Cell]:
+        """Returns the cells that belong to the study as it is now."""
+        return [
+            cell
+            for cell in self.cells.values()
+            if cell.seed in self.seeds[cell.method]
+            and (cell.trial is not None) == (cell.method in self.samplers)
+        ]
+
+    # --- the loop -------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Asks and listens until every trial has a record."""
+        total = sum(
+            len(self.seeds[name]) * (self.study.trials_of(name) if name in self.samplers else 1)
+            for name in self.study.methods
+        )
+        waiting = {Cell.name_file(job.method, job.trial, job.seed) for job in self.queue}
+        self.screen.begin(total, sum(c.file_name not in waiting for c in self.current()))
+        self._prepare()
+        while True:
+            while len(self.flights) < self.executor.slots and (job := self._next_job()):
+                self._launch(job)
+            if not self.flights:
+                return
+            for handle, event in self.executor.events(timeout=0.5):
+                self._listen(handle, event)
+
+    def _prepare(self) -> None:
+        """Trains what the metrics need with all cores, while every trial would have to wait for it."""
+        ahead = list(self.queue)[:1] or [
+            Job(study=self.study, method=name, trial=0, seed=0, store=self.store.root)
+            for name, sampler in self.samplers.items()
+            if len(sampler.keys()) < self.study.trials_of(name)
+        ]
+        needed = any(METRICS[n].trained_by for n in self.study.evaluate.metrics if n in METRICS)
+        if not ahead or not needed:
+            return
+        job = ahead[0].model_copy(update={"prepare": True})
+        handle = self.executor.submit(job, threads=len(os.sched_getaffinity(0)))
+        while True:
+            for _, event in self.executor.events(timeout=0.5):
+                if isinstance(event, Lost | Halt):
+                    raise BenchError(f"{self.study.name}: {event.reason}. Sweep again to go on.")
+                if isinstance(event, Done):
+                    if event.cell.state == "failed":
+                        raise BenchError(f"what the metrics need: {event.cell.reason}")
+                    return
+                self.screen.event(handle, "what the metrics need", event)
+
+    def _next_job(self) -> Job | None:
+        if self.queue:
+            return self.queue.popleft()
+        for name, sampler in self.samplers.items():
+            taken = sampler.keys()
+            waits = sampler.waiting()
+            if not waits and len(taken) >= self.study.trials_of(name):
+                continue
+            free = next(k for k in range(len(taken) + 1) if k not in taken)
+            key, swept, attempt = sampler.ask(free)
+            self.queue.extend(self._jobs(name, key, swept, attempt))
+            if self.queue:
+                return self.queue.popleft()
+            self._tell_if_complete(name, key)
+        return None
+
+    def _jobs(self, method: str, key: int | None, swept: dict[str, Any], attempt: int) -> list[Job]:
+        """Returns the jobs of a trial that have no record yet, or a stale one; seed by seed."""
+        jobs = []
+        for seed in self.seeds[method]:
+            cell = self.cells.get(Cell.name_file(method, key, seed))
+            now = cell_fingerprint(self.study, method, swept, seed)
+            if cell is None or cell.fingerprint != now:
+                jobs.append(self._job(method, key, swept, seed, attempt))
+        return jobs[:1] if self._prunes(method) else jobs  # the next seed when this one has ended
+
+    def _prunes(self, method: str) -> bool:
+        return method in self.samplers and self.study.budget.pruner != "none"
+
+    def _job(
+        self, method: str, key: int | None, swept: dict[str, Any], seed: int, attempt: int
+    ) -> Job:
+        first = seed == self.study.budget.seeds[0]
+        return Job(
+            study=self.study,
+            method=method,
+            trial=key,
+            swept=swept,
+            seed=seed,
+            attempt=attempt,
+            store=self.store.root,
+            pictures=self.place.pictures if first else None,
+            prune=self._prunes(method),
+        )
+
+    def _launch(self, job: Job) -> None:
+        run = self._start_run(job)
+        handle = self.executor.submit(job)
+        self.flights[handle] = Flight(job, run)
+
+    def _start_run(self, job: Job) -> str:
+        parameters = {
+            **self.study.methods[job.method].fixed,
+            **job.swept,
+            **self.study.model_dump(mode="json", include={"task", "train"}, exclude_none=True),
+        }
+        tags = {
+            "bench.method": job.method,
+            "bench.key": "" if job.trial is None else str(job.trial),
+            "bench.seed": str(job.seed),
+            "bench.attempt": str(job.attempt),
+        }
+        name = f"{self.study.name}-{Cell.name_file(job.method, job.trial, job.seed)}"
+        name += f"-a{job.attempt}" if job.attempt else ""
+        return self.tracking.start(name, _flat(parameters), tags)
+
+    def _listen(self, handle: Handle, event: Event | Lost) -> None:
+        flight = self.flights.get(handle)
+        if flight is None:
+            return  # a last word of a cancelled job
+        self.screen.event(handle, _label(flight.job), event)
+        match event:
+            case Progress():
+                pass  # the whole curve is logged once, from the stage's record
+            case Strip(dataset, image, png):
+                self.tracking.picture(flight.run, f"strips/{dataset}/{image}.png", png)
+            case Report(step, value):
+                self._report(handle, flight, step, value)
+            case Done(cell):
+                del self.flights[handle]
+                self._done(handle, flight, cell)
+            case Lost(reason):
+                del self.flights[handle]
+                self._lost(handle, flight, reason)
+            case Halt(reason):
+                raise BenchError(
+                    f"{self.study.name}: {reason}. Nothing is lost: make room and run the same "
+                    "command again."
+                )
+            case Note() | Scored():
+                pass
+
+    def _report(self, handle: Handle, flight: Flight, step: int, value: float) -> None:
+        job = flight.job
+        assert job.trial is not None and self.study.select is not None
+        at = self.seeds[job.method].index(job.seed) * REPORTS + step
+        name = self.study.select.objectives[0]
+        flight.points.append((at, {f"report/{name}": value}))
+        if self.samplers[job.method].report(job.trial, at, value):
+            self.executor.cancel(handle)
+            del self.flights[handle]
+            reason = f"{name} {value:.4g} is worse than the median of earlier trials at report {at}"
+            self._done(handle, flight, self._without_result(job, "pruned", reason))
+
+    def _lost(self, handle: Handle, flight: Flight, reason: str) -> None:
+        self.tracking.kill(flight.run, reason)
+        job = flight.job
+        if job.attempt + 1 < ATTEMPTS:
+            self.screen.note(f"{_label(job)}: {reason}; attempt {job.attempt + 2} of {ATTEMPTS}")
+            self.queue.appendleft(job.model_copy(update={"attempt": job.attempt + 1}))
+            return
+        failed = self._without_result(job, "failed", f"lost {ATTEMPTS} times: {reason}")
+        self._done(handle, Flight(job, ""), failed)
+
+    def _without_result(self, job: Job, state: Any, reason: str) -> Cell:
+        section = self.study.methods[job.method]
+        return Cell(
+            study=self.study.name,
+            method=job.method,
+            use=section.use,
+            trial=job.trial,
+            seed=job.seed,
+            attempt=job.attempt,
+            state=state,
+            reason=reason,
+            parameters=section.fixed | job.swept,
+            swept=job.swept,
+            fingerprint=cell_fingerprint(self.study, job.method, job.swept, job.seed),
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    # --- recording ------------------------------------------------------------------------------
+
+    def _done(self, handle: Handle, flight: Flight, cell: Cell) -> None:
+        if flight.points:
+            self.tracking.history(flight.run, flight.points)
+        run = flight.run or self._start_run(flight.job)
+        self._record(cell.model_copy(update={"run_id": run}))
+        self.screen.ended(handle, _label(flight.job), cell)
+        if cell.trial is not None and not self._tell_if_complete(cell.method, cell.trial):
+            if self._prunes(cell.method):
+                self.queue.extend(self._jobs(cell.method, cell.trial, cell.swept, cell.attempt))
+
+    def _record(self, cell: Cell) -> None:
+        write_cell(self.place.cells, cell)
+        self.cells[cell.file_name] = cell
+        self._finish_run(cell)
+
+    def _finish_run(self, cell: Cell) -> None:
+        """Logs the loss curves, from the stages' records, and the results; ends the run."""
+        weights = None
+        points = []
+        for stage in cell.stages:
+            points += [
+                (step, {f"train/{stage.name}/{name}": value for name, value in losses.items()})
+                for step, losses in stage_history(self.store, stage.key)
+            ]
+            weights = self.store.entry("stages", stage.key) / "weights.pth"
+        self.tracking.finish(cell, points, weights)
+
+    def _tell_if_complete(self, method: str, key: int) -> bool:
+        """Tells Optuna a trial whose seeds all have records; returns whether it had them."""
+        names = [Cell.name_file(method, key, seed) for seed in self.seeds[method]]
+        cells = [self.cells[name] for name in names if name in self.cells]
+        sampler = self.samplers[method]
+        if any(cell.state == "failed" for cell in cells):
+            sampler.fail(key)
+        elif any(cell.state == "pruned" for cell in cells):
+            sampler.prune(key)
+        elif len(cells) == len(names):
+            objectives = cells[0].objectives
+            sampler.tell(key, {n: fmean(c.objectives[n] for c in cells) for n in objectives})
+        else:
+            return False
+        return True
+
+
+def _job_of(cell: Cell, driver: Driver) -> Job:
+    return driver._job(cell.method, cell.trial, cell.swept, cell.seed, cell.attempt)
+
+
+def _label(job: Job) -> str:
+    seeds = f" seed {job.seed}" if len(job.study.budget.seeds) > 1 else ""
+    trial = "" if job.trial is None else f" t{job.trial:03d}"
+    swept = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in job.swept.items())
+    return f"{job.method}{trial}{seeds}" + (f" ({swept})" if swept else "")
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested mappings as one level with dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        flat.update(_flat(value, f"{name}.") if isinstance(value, dict) else {name: value})
+    return flat

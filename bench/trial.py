@@ -1,0 +1,337 @@
+"""One trial: a pure function of its job, and the only thing that runs remotely.
+
+It opens no database and imports no MLflow, Optuna or pandas; a worker needs torch, numpy, pydantic
+and Pillow.
+"""
+
+import errno
+import hashlib
+import io
+import os
+import platform
+import subprocess
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from bench import sets
+from bench.degrade import imresize
+from bench.errors import BenchError, Diverged
+from bench.evaluate import Measured, evaluate, load_scorers
+from bench.method import Method, build_method, find_method, source_digest
+from bench.metrics import METRICS, metric
+from bench.protocol import Image, as_rgb, default_protocol
+from bench.records import Cell, TrainedStage
+from bench.stages import Note, recipe_digest, train_stages
+from bench.store import Store, content_key
+from bench.study import Study
+from bench.train import Progress, choose_device
+
+STRIPS = 3  # sample pictures of each set that go into the run's record
+STRIP = 160  # their side in HR pixels
+REPORTS = 4  # times that a trial under a pruner reports
+
+
+class Job(BaseModel):
+    """All that a trial needs to know."""
+
+    model_config = ConfigDict(frozen=True)
+
+    study: Study
+    method: str
+    trial: int | None
+    swept: dict[str, Any] = {}
+    seed: int
+    attempt: int = 0
+    store: Path
+    pictures: Path | None = None
+    """Where restored images go; None keeps none."""
+    prune: bool = False
+    """Whether to report the objective while training."""
+    prepare: bool = False
+    """Only trains what the metrics need, for all trials to share."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The objective part of the way through a training, for the pruner."""
+
+    step: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A sample picture (PNG): bicubic, SR, HR of the middle of an image."""
+
+    dataset: str
+    image: str
+    png: bytes
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An image has been scored."""
+
+    dataset: str
+    image: str
+    count: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """The trial has ended, well or not."""
+
+    cell: Cell
+
+
+@dataclass(frozen=True)
+class Halt:
+    """The machine cannot go on, such as a full disk. The trial has no result and is not to blame."""
+
+    reason: str
+
+
+Event = Progress | Note | Report | Strip | Scored | Done | Halt
+
+
+def run_trial(job: Job) -> Iterator[Event]:
+    """Trains and measures one method under one seed; ends with Done or Halt, whatever happens."""
+    started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    trained: list[TrainedStage] = []
+    found, objectives = Measured(), dict[str, float]()
+    parameters: dict[str, Any] = {**job.study.methods[job.method].fixed, **job.swept}
+    state, reason = "complete", ""
+    try:
+        method = make_method(job.study, job.method, job.swept, job.seed)
+        parameters = method.hyperparameters
+        yield from _train_and_measure(job, method, trained, found, objectives)
+    except (BenchError, Diverged) as error:
+        state, reason = "failed", str(error)
+    except Exception as error:  # a trial that fails is recorded, and the sweep goes on
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            yield Halt(f"the disk is full ({error.filename or job.store})")
+            return
+        state, reason = "failed", f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+    yield Done(
+        Cell(
+            study=job.study.name,
+            method=job.method,
+            use=job.study.methods[job.method].use,
+            trial=job.trial,
+            seed=job.seed,
+            attempt=job.attempt,
+            state=state,  # type: ignore[arg-type]
+            reason=reason,
+            parameters=parameters,
+            swept=job.swept,
+            objectives=objectives,
+            stages=trained,
+            fingerprint=cell_fingerprint(job.study, job.method, job.swept, job.seed),
+            started=started,
+            seconds=time.monotonic() - began,
+            environment=environment(job.study.train.device if job.study.train else "auto"),
+            **vars(found),
+        )
+    )
+
+
+def make_method(study: Study, name: str, swept: dict[str, Any], seed: int) -> Method:
+    """Returns a method of a study, its weights initialised under the seed."""
+    section = study.methods[name]
+    torch.manual_seed(seed)
+    return build_method(find_method(section.use), {**section.fixed, **swept}, study.task.scale)
+
+
+def _train_and_measure(
+    job: Job,
+    method: Method,
+    trained: list[TrainedStage],
+    found: Measured,
+    objectives: dict[str, float],
+) -> Iterator[Event]:
+    study, store = job.study, Store(job.store)
+    assessors: dict[str, Method] = {}
+    device = choose_device(study.train.device if study.train else "auto")
+    for name in study.evaluate.metrics:
+        if METRICS.get(name) and (path := METRICS[name].trained_by) and not metric(name).unavailable():
+            assessors[name] = find_method(path)()
+            yield from train_stages(assessors[name], study.task, study.train, 0, store, [])
+    if job.prepare:
+        return
+    scorers = load_scorers(study.evaluate.metrics, device, assessors, found)
+    protocol = protocol_of(study)
+    last = [stage.name for stage in method.stages()][-1:]
+    reported = 0
+    for item in train_stages(method, study.task, study.train, job.seed, store, trained):
+        yield item
+        if not (job.prune and isinstance(item, Progress) and [item.stage] == last):
+            continue
+        if (quarter := item.step * REPORTS // item.steps) > reported and item.step < item.steps:
+            reported = quarter
+            training = method.training
+            yield Report(quarter, *_objectives(study, method.eval(), scorers, protocol).values())
+            method.train(training)
+    if study.select is not None:
+        objectives.update(_objectives(study, method, scorers, protocol))
+    for dataset in study.evaluate.datasets:
+        yield from _measure(job, method, dataset, scorers, protocol, found)
+
+
+def _objectives(study: Study, method: Method, scorers: Any, protocol: str) -> dict[str, float]:
+    """Returns the mean of each objective's metric over the selection set."""
+    assert study.select is not None
+    chosen = {name: scorers[name] for name in study.select.objectives}
+    found, scale = Measured(), study.task.scale
+    for _ in evaluate(
+        method, study.select.dataset, scale, chosen, protocol, found,
+        degradation=study.task.degradation,
+    ):  # fmt: skip
+        pass
+    return {name: found.mean(study.select.dataset, name) for name in chosen}
+
+
+def _measure(
+    job: Job, method: Method, dataset: str, scorers: Any, protocol: str, found: Measured
+) -> Iterator[Event]:
+    """Scores one reported set, keeps its pictures, and makes a few strips of them."""
+    scale, degradation = job.study.task.scale, job.study.task.degradation
+    name = Cell.name_file(job.method, job.trial, job.seed)
+    save = job.pictures / name if job.pictures else None
+    images = evaluate(
+        method, dataset, scale, scorers, protocol, found, degradation=degradation, save=save
+    )
+    for count, (stem, sr, hr) in enumerate(images, start=1):
+        if job.pictures is not None:
+            reference = job.pictures / "reference" / dataset / f"{stem}.png"
+            if not reference.exists():
+                sets.write_image(reference, hr)
+        if count <= STRIPS:
+            yield Strip(dataset, stem, _strip(sr, hr, scale))
+        yield Scored(dataset, stem, count, found.datasets[dataset].count)
+
+
+def _strip(sr: Image, hr: Image, scale: int) -> bytes:
+    """Returns a PNG of the middle of an image: bicubic, SR, HR, side by side."""
+    from PIL import Image as Pillow
+
+    height, width = hr.shape[:2]
+    side_y, side_x = (min(STRIP, n) // scale * scale for n in (height, width))
+    top, left = (height - side_y) // 2, (width - side_x) // 2
+    window = np.s_[top : top + side_y, left : left + side_x]
+    target = as_rgb(hr)[window]
+    bicubic = imresize(imresize(target, 1 / scale), scale)
+    buffer = io.BytesIO()
+    joined = np.concatenate([bicubic[:side_y, :side_x], sr[window], target], axis=1)
+    Pillow.fromarray(joined).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def protocol_of(study: Study) -> str:
+    """Returns the name of the protocol that the study's numbers are measured under."""
+    chosen = study.evaluate.protocol
+    return default_protocol(study.task.kind) if chosen == "auto" else chosen
+
+
+def objective_digest(study: Study, method: str) -> str:
+    """Returns a hash of all that decides a method's objective, besides parameters and seed."""
+    use = find_method(study.methods[method].use)
+    return content_key(
+        {
+            "search": study.search_digest(method),
+            "source": source_digest(use),
+            "code": [recipe_digest(), measure_digest()],
+            "data": training_data_key(study),
+        }
+    )
+
+
+def training_data_key(study: Study) -> str:
+    """Returns a hash of the images that are trained and selected on."""
+    names = [section.dataset for section in (study.train, study.select) if section is not None]
+    return content_key({name: _data_key(study, name) for name in names})
+
+
+def cell_fingerprint(study: Study, method: str, swept: dict[str, Any], seed: int) -> str:
+    """Returns a hash of all that decides a cell; a recorded cell with another one is stale."""
+    return content_key(
+        {
+            "objective": objective_digest(study, method),
+            "swept": swept,
+            "seed": seed,
+            "evaluate": study.evaluate.model_dump(mode="json"),
+            "data": [_data_key(study, name) for name in study.evaluate.datasets],
+            "missing": [n for n in study.evaluate.metrics if metric(n).unavailable()],
+        }
+    )
+
+
+def _data_key(study: Study, dataset: str) -> str:
+    if sets.missing(dataset):
+        return "missing"
+    return sets.fingerprint(dataset, study.task.scale, study.task.degradation)
+
+
+@cache
+def measure_digest() -> str:
+    """Returns a hash of the harness's own code that decides what a score is."""
+    folder = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in [folder / "evaluate.py", folder / "protocol.py", *sorted(folder.glob("metrics/*"))]:
+        if path.is_file():
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def environment(device: str) -> dict[str, str]:
+    """Returns what a number may depend on besides the study: code, versions, machine."""
+    chosen = choose_device(device)
+    gpu = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else ""
+    return {
+        **git_state(Path.cwd()),
+        "bench": _version("bench"),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "device": gpu or f"cpu ({platform.machine()})",
+        "threads": str(torch.get_num_threads()),
+        "host": platform.node(),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+@cache
+def git_state(folder: Path) -> dict[str, str]:
+    """Returns the commit of a folder and whether its tree is "clean" or "dirty"; else "unknown"."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        environment_ = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=20, env=environment_
+        ).stdout.strip()
+
+    try:
+        return {
+            "commit": git("rev-parse", "HEAD"),
+            "tree": "dirty" if git("status", "--porcelain") else "clean",
+        }
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": "unknown", "tree": "unknown"}

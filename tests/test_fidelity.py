@@ -1,0 +1,117 @@
+"""PSNR, SSIM, RMSE: published values, official values, an independent implementation."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from skimage.metrics import structural_similarity as skimage_ssim
+
+from bench.degrade import imresize_float
+from bench.images import read_image
+from bench.metrics import Unscorable
+from bench.metrics.fidelity import psnr, psnr_y, rmse, ssim, ssim_y, structural_similarity
+from bench.protocol import Image, as_rgb, gray, luma, protocol, quantise
+from bench.sets import load_pairs
+
+BICUBIC = [
+    ("set5", 2, "sr-y@1", 33.68, 0.9305),
+    ("set5", 3, "sr-y@1", 30.41, 0.8690),
+    ("set5", 4, "sr-y@1", 28.43, 0.8113),
+    ("set14", 2, "sr-y@1", 30.24, None),
+    ("set14", 3, "sr-y@1", 27.54, None),
+    ("set14", 4, "sr-y@1", 26.00, None),
+    ("set14", 2, "sr-y-rgb@1", 30.33, None),
+    ("set14", 3, "sr-y-rgb@1", 27.63, None),
+    ("set14", 4, "sr-y-rgb@1", 26.09, None),
+    ("bsd100", 4, "sr-y@1", 25.963, 0.6682),
+]
+
+
+@pytest.mark.data
+@pytest.mark.usefixtures("data_root")
+@pytest.mark.parametrize(("name", "scale", "rules", "decibel", "similarity"), BICUBIC)
+def test_bicubic_scores_what_papers_print(
+    name: str, scale: int, rules: str, decibel: float, similarity: float | None
+) -> None:
+    scores = []
+    for pair in load_pairs(name, scale):
+        enlarged = imresize_float(as_rgb(pair.lr()).astype(np.float64) / 255, scale)
+        sr, hr = quantise(enlarged), pair.hr()
+        quality = ssim_y(sr, hr, protocol(rules), scale) if similarity else 0
+        scores.append((psnr_y(sr, hr, protocol(rules), scale), quality))
+    mean_psnr, mean_ssim = np.mean(scores, axis=0)
+    assert mean_psnr == pytest.approx(decibel, abs=0.01)
+    if similarity:
+        assert mean_ssim == pytest.approx(similarity, abs=0.0005)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "decibel", "similarity", "similarity_y"),
+    [("I04", 20.9872, 0.9978, 0.9989), ("I06", 27.0139, 0.9989, 0.9995)],
+)
+def test_official_values_on_tid2013(
+    reference_root: Path, name: str, decibel: float, similarity: float, similarity_y: float
+) -> None:
+    sr = read_image(reference_root / f"tid2013/distorted/{name}.bmp")
+    hr = read_image(reference_root / f"tid2013/reference/{name}.bmp")
+    assert psnr(sr, hr, protocol("full@1"), 1) == pytest.approx(decibel, abs=5e-5)
+    planes = (np.floor(gray(image) + 0.5) for image in (sr, hr))
+    assert structural_similarity(*planes) == pytest.approx(similarity, abs=5e-5)
+    assert ssim_y(sr, hr, protocol("full@1"), 1) == pytest.approx(similarity_y, abs=5e-5)
+
+
+def images(height: int = 61, width: int = 83) -> tuple[Image, Image]:
+    rng = np.random.default_rng(0)
+    hr = np.kron(rng.integers(0, 256, (height // 7 + 1, width // 7 + 1, 3)), np.ones((7, 7, 1)))
+    hr = hr[:height, :width].astype(np.uint8)
+    return np.clip(hr + rng.normal(0, 12, hr.shape), 0, 255).astype(np.uint8), hr
+
+
+def test_ssim_equals_scikit_image_where_the_window_fits() -> None:
+    sr, hr = images()
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    _, whole = skimage_ssim(luma(sr), luma(hr), data_range=255, full=True, **settings)
+    ours = ssim_y(sr, hr, protocol("full@1"), 1)
+    assert ours == pytest.approx(whole[5:-5, 5:-5].mean(), abs=1e-10)
+    channels = [
+        skimage_ssim(sr[..., c], hr[..., c], data_range=255, full=True, **settings)[1]
+        for c in range(3)
+    ]
+    expected = np.mean([c[5:-5, 5:-5].mean() for c in channels])
+    assert ssim(sr, hr, protocol("full@1"), 1) == pytest.approx(expected, abs=1e-10)
+
+
+def test_ssim_of_flat_images_is_its_luminance_term() -> None:
+    first, second = np.full((11, 11), 100.0), np.full((11, 11), 50.0)
+    hand = (2 * 100 * 50 + 2.55**2) / (100**2 + 50**2 + 2.55**2)
+    assert structural_similarity(first, second) == pytest.approx(hand, abs=1e-9)
+
+
+def test_one_level_everywhere_is_48_13_db() -> None:
+    hr = np.full((9, 9, 3), 100, np.uint8)
+    assert psnr(hr + np.uint8(1), hr, protocol("full@1"), 1) == pytest.approx(48.1308, abs=5e-5)
+    assert rmse(hr + np.uint8(1), hr, protocol("full@1"), 1) == 1
+
+
+def test_equal_images_have_infinite_psnr_and_ssim_one() -> None:
+    _, hr = images()
+    for name in ("sr-y@1", "full@1"):
+        assert psnr(hr, hr, protocol(name), 2) == math.inf
+        assert psnr_y(hr, hr, protocol(name), 2) == math.inf
+        assert ssim_y(hr, hr, protocol(name), 2) == pytest.approx(1, abs=1e-12)
+
+
+def test_images_of_two_sizes_are_our_mistake() -> None:
+    sr, hr = images()
+    with pytest.raises(ValueError, match="size"):
+        psnr(sr[:-1], hr, protocol("full@1"), 1)
+    with pytest.raises(ValueError, match="size"):
+        psnr(sr, None, protocol("full@1"), 1)
+
+
+def test_ssim_of_less_than_its_window_is_unscorable() -> None:
+    sr, hr = images(14, 40)
+    with pytest.raises(Unscorable, match="11 pixels"):
+        ssim_y(sr, hr, protocol("sr-y@1"), 2)

@@ -1,0 +1,111 @@
+"""Ways to score: numbers worked by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from bench.errors import BenchError
+from bench.metrics import METRICS, Unscorable, metric
+from bench.metrics.fidelity import psnr, psnr_y
+from bench.protocol import (
+    PROTOCOLS,
+    as_rgb,
+    default_protocol,
+    gray,
+    luma,
+    protocol,
+    quantise,
+    shave,
+)
+
+
+def test_luma_of_the_primaries_is_bt601_in_studio_swing() -> None:
+    rgb = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [128, 128, 128]]], np.uint8)
+    assert np.allclose(luma(rgb), [[81.481, 144.553, 40.966, 16 + 219 * 128 / 255]])
+
+
+def test_gray_of_equal_channels_is_their_value() -> None:
+    ramp = np.arange(256, dtype=np.uint8)[None]
+    assert np.allclose(gray(as_rgb(ramp)), ramp, atol=1e-12)
+
+
+def test_studio_swing_scores_1_32_db_above_full_swing() -> None:
+    rng = np.random.default_rng(0)
+    hr = as_rgb(rng.integers(0, 200, (30, 40), dtype=np.uint8))
+    sr = hr + np.uint8(9)
+    gap = psnr_y(sr, hr, protocol("full@1"), 1) - psnr(sr, hr, protocol("full@1"), 1)
+    assert gap == pytest.approx(20 * math.log10(255 / 219), abs=1e-9)
+    assert gap == pytest.approx(1.32, abs=0.005)
+
+
+def test_a_gray_file_is_scored_on_its_own_gray_or_as_rgb() -> None:
+    hr = np.random.default_rng(0).integers(0, 200, (30, 40), dtype=np.uint8)
+    sr = as_rgb(hr + np.uint8(9))
+    native = psnr_y(sr, hr, protocol("sr-y@1"), 2)
+    assert native == pytest.approx(20 * math.log10(255 / 9))
+    converted = psnr_y(sr, hr, protocol("sr-y-rgb@1"), 2)
+    assert converted - native == pytest.approx(20 * math.log10(255 / 219))
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_colour_file_scores_the_same_y_under_every_gray_rule(name: str) -> None:
+    rng = np.random.default_rng(0)
+    hr = rng.integers(0, 200, (30, 40, 3), dtype=np.uint8)
+    assert psnr_y(hr + np.uint8(9), hr, PROTOCOLS[name], 2) == pytest.approx(
+        20 * math.log10(255 / (9 * 219 / 255))
+    )
+
+
+def test_the_border_of_the_scale_does_not_count() -> None:
+    hr = np.zeros((20, 20, 3), np.uint8)
+    sr = hr.copy()
+    sr[:3] = sr[-3:] = sr[:, :3] = sr[:, -3:] = 255
+    assert psnr(sr, hr, protocol("sr-y@1"), 3) == math.inf
+    assert psnr(sr, hr, protocol("sr-y@1"), 2) < 20
+    assert psnr(sr, hr, protocol("full@1"), 3) < 20
+
+
+def test_quantise_clamps_and_rounds_half_up() -> None:
+    values = np.array([[-0.5, 0.0, 0.5 / 255, 1.49 / 255, 1.5 / 255, 1.0, 1.7]])
+    assert quantise(values).tolist() == [[0, 0, 1, 1, 2, 255, 255]]
+
+
+def test_quantise_gives_every_8_bit_image_back() -> None:
+    image = np.arange(256, dtype=np.uint8).reshape(1, 256, 1).repeat(3, axis=2)
+    tensor = torch.from_numpy(image).permute(2, 0, 1).float() / 255
+    assert np.array_equal(quantise(tensor), image)
+    assert np.array_equal(quantise(tensor[None]), image)
+
+
+def test_quantise_refuses_what_is_not_finite() -> None:
+    with pytest.raises(Unscorable, match="not finite"):
+        quantise(torch.tensor([math.nan]).expand(3, 4, 4))
+
+
+def test_a_border_that_leaves_nothing_is_unscorable() -> None:
+    with pytest.raises(Unscorable, match="8x9"):
+        shave(np.zeros((9, 8, 3), np.uint8), 4)
+
+
+def test_super_resolution_is_scored_on_y_and_the_rest_whole() -> None:
+    assert default_protocol("super-resolution") == "sr-y@1"
+    assert {default_protocol(t) for t in ("enhancement", "low-light", "deblurring")} == {"full@1"}
+
+
+def test_every_protocol_and_metric_stands_under_its_own_name() -> None:
+    assert all(PROTOCOLS[name].name == name for name in PROTOCOLS)
+    assert all(METRICS[name].name == name for name in METRICS)
+
+
+def test_unknown_names_are_told_with_the_nearest() -> None:
+    with pytest.raises(BenchError, match="Did you mean 'psnr_y'"):
+        metric("psnr_yy")
+    with pytest.raises(BenchError, match="Did you mean 'sr-y@1'"):
+        protocol("sr-y@2")
+
+
+def test_a_metric_not_measured_yet_says_so() -> None:
+    for name in ("viqet", "viqet.saturation", "pyiqa:musiq"):
+        assert metric(name).unavailable() == "not measured by this version of bench"
