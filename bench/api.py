@@ -1,9 +1,9 @@
 """The public functions; the command line only calls these.
 
-    from bench.api import load_study, run_study, evaluate_method, load_scores
-    study = load_study("studies/gamma.yaml")
-    run_study(study)
-    scores = load_scores("gamma")     # one row for each image and metric
+from bench.api import load_study, run_study, evaluate_method, load_scores
+study = load_study("studies/gamma.yaml")
+run_study(study)
+scores = load_scores("gamma")     # one row for each image and metric
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ def run_study(
     yaml: str = "",
     screen: Screen | None = None,
 ) -> Swept:
-    """Runs or resumes a study in $BENCH_HOME and renders its report into `out`, else reports/NAME."""
+    """Runs or resumes a study in $BENCH_HOME; renders its report into `out` or reports/NAME."""
     from bench.sweep import sweep
 
     written: dict[str, Path] = {}
@@ -207,7 +207,9 @@ def _assessors(metrics: Sequence[str], task: TaskSection, screen: Screen) -> dic
     return trained
 
 
-def evaluate_method(path: str, datasets: Sequence[str], scale: int, metrics: Sequence[str], **more: Any) -> "pd.DataFrame":
+def evaluate_method(
+    path: str, datasets: Sequence[str], scale: int, metrics: Sequence[str], **more: Any
+) -> "pd.DataFrame":
     """Returns one row for each image and metric: dataset, scale, image, metric, protocol, value.
 
     More keyword arguments as for `measure_method`.

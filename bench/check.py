@@ -17,6 +17,7 @@ from bench.study import (
     BudgetSection,
     EvaluateSection,
     MethodSection,
+    Name,
     Section,
     SelectSection,
     Study,
@@ -88,9 +89,7 @@ class _Check:
             if key not in data:
                 self.add((), f"{key!r} is missing. Known: {', '.join(k for k in top)}.")
         if "name" in data:
-            self._typed(("name",), pydantic.create_model("Name", name=(
-                top["name"].annotation, top["name"]
-            )), {"name": data["name"]}, strip=1)
+            self._typed((), pydantic.create_model("Named", name=(Name, ...)), data)
         self.task = self._section("task", TaskSection)
         self.train = self._section("train", TrainSection)
         self.select = self._section("select", SelectSection)
@@ -101,12 +100,12 @@ class _Check:
         data = self.document.data.get(key)
         return None if data is None else self._typed((key,), model, data)
 
-    def _typed(self, path: Keys, model: type[pydantic.BaseModel], data: Any, strip: int = 0) -> Any:
+    def _typed(self, path: Keys, model: type[pydantic.BaseModel], data: Any) -> Any:
         try:
             return model.model_validate(data)
         except pydantic.ValidationError as error:
             for item in error.errors():
-                self._pydantic_problem(path[: len(path) - strip], model, item)
+                self._pydantic_problem(path, model, item)
         return None
 
     def _pydantic_problem(self, path: Keys, model: type[pydantic.BaseModel], item: Any) -> None:
@@ -127,7 +126,9 @@ class _Check:
         if given is None:
             return
         if not isinstance(given, dict) or not given:
-            self.add(("methods",), f"name: {{use: dotted.path, ...}} for each method, got {given!r}.")
+            self.add(
+                ("methods",), f"name: {{use: dotted.path, ...}} for each method, got {given!r}."
+            )
             return
         for name, section in given.items():
             self._method(name, section)
@@ -168,7 +169,9 @@ class _Check:
                 self.add((*path, named) if named in values else path, line)
             return
         if method.task != task.kind:
-            self.add((*path, "use"), f"{cls.__name__} is for {method.task}, the task is {task.kind}.")
+            self.add(
+                (*path, "use"), f"{cls.__name__} is for {method.task}, the task is {task.kind}."
+            )
         if "train" not in self.document.data and any(
             stage.trains is None and stage.steps is None for stage in method.stages()
         ):
@@ -245,7 +248,8 @@ class _Check:
         reported = self.evaluate.datasets if self.evaluate else ()
         if select.dataset in reported and not select.allow_reported:
             message = (
-                f"{select.dataset!r} is also reported, so its numbers would be chosen, not measured. "
+                f"{select.dataset!r} is also reported, so its numbers would be chosen, not "
+                "measured. "
                 "Select on another set, or mark it with allow_reported: true."
             )
             self.add(("select", "dataset"), message)
@@ -253,7 +257,10 @@ class _Check:
     def _objective(self, path: Keys, key: str, name: str) -> None:
         computed = self.evaluate.metrics if self.evaluate else ()
         if name not in computed:
-            self.add(path, f"objective on a metric that is not computed. {unknown('metric', name, computed)}")
+            self.add(
+                path,
+                f"objective on a metric that is not computed. {unknown('metric', name, computed)}",
+            )
         elif name in metrics.METRICS:
             metric = metrics.metric(name)
             better = {"higher": "maximize", "lower": "minimize"}[metric.direction]

@@ -15,7 +15,9 @@ JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on 
 PARAM = click.option(
     "--param", "params", multiple=True, metavar="K=V", help="A hyper-parameter of the method."
 )
-WEIGHTS = click.option("--weights", type=click.Path(path_type=Path), help="State dict of the method.")
+WEIGHTS = click.option(
+    "--weights", type=click.Path(path_type=Path), help="State dict of the method."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -25,7 +27,10 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Runs the command line. Exit status: 0 done, 1 done with failures, 2 mistake, 130 interrupted."""
+    """Runs the command line.
+
+    Exit status: 0 done, 1 done with failures, 2 the user's mistake, 130 interrupted.
+    """
     try:
         status = cli(standalone_mode=False)
     except BenchError as error:
@@ -93,7 +98,9 @@ def sweep(
 
 def _print_report(written: dict[str, Path], failed: Sequence[Any]) -> None:
     for cell in failed:
-        click.echo(f"failed: {cell.label} seed {cell.seed}: {cell.reason.splitlines()[0]}", err=True)
+        click.echo(
+            f"failed: {cell.label} seed {cell.seed}: {cell.reason.splitlines()[0]}", err=True
+        )
     for name, path in written.items():
         click.echo(f"{name:<12} {path}")
 
@@ -104,7 +111,9 @@ def _print_report(written: dict[str, Path], failed: Sequence[Any]) -> None:
 @click.option("--scale", type=click.IntRange(1, 8), required=True)
 @click.option("--metrics", default="psnr_y,ssim_y", show_default=True, metavar="M,N")
 @click.option("--protocol", help="Name of a protocol [the task's].")
-@click.option("--degradation", default="bicubic", show_default=True, help="Where no LR is published.")
+@click.option(
+    "--degradation", default="bicubic", show_default=True, help="Where no LR is published."
+)
 @WEIGHTS
 @PARAM
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N images of each set.")
@@ -185,7 +194,9 @@ def _print_results(found: Any, results: list[dict[str, Any]], metrics: Sequence[
         )
         for name in metrics:
             value = result["mean"].get(name)
-            shown = "-" if value is None or math.isnan(value) else f"{value:.{metric(name).digits}f}"
+            shown = (
+                "-" if value is None or math.isnan(value) else f"{value:.{metric(name).digits}f}"
+            )
             label = found.assessors.get(name, name)
             click.echo(f"  {label:<14} {shown:>10} {metric(name).unit}".rstrip())
     for name, why in found.unavailable.items():

@@ -80,7 +80,7 @@ _KERNELS: dict[str, tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], 
 }
 
 
-_BLOCK = 32
+_BLOCK = 16
 
 
 @lru_cache(maxsize=256)
@@ -107,7 +107,10 @@ def _along_rows(image: NDArray[Any], scale: float, kernel: str, border: str) -> 
     bands = _bands(len(image), scale, kernel, border)
     flat = image.reshape(len(image), -1)
     flat = flat.astype(np.result_type(bands[0][1], flat))
-    rows = np.concatenate([block @ flat[first : first + block.shape[1]] for first, block in bands])
+    rows = np.empty((sum(len(block) for _, block in bands), flat.shape[1]), flat.dtype)
+    for i, (first, block) in enumerate(bands):
+        out = rows[i * _BLOCK : (i + 1) * _BLOCK]
+        _multiply(block.astype(flat.dtype), flat[first : first + block.shape[1]], out)
     return rows.reshape(len(rows), *image.shape[1:])
 
 
@@ -144,13 +147,28 @@ def filter_valid(image: Floats, taps: NDArray[np.float64]) -> Floats:
     for i in range(0, height, strip):
         k = min(strip, height - i)
         matrix = band[: k + n - 1, :k].T
-        np.matmul(matrix, image[..., i : i + k + n - 1, :], out=rows[..., i : i + k, :])
+        _multiply(matrix, image[..., i : i + k + n - 1, :], rows[..., i : i + k, :])
     filtered = np.empty((*image.shape[:-2], height, width), image.dtype)
     for i in range(0, width, strip):
         k = min(strip, width - i)
         matrix = band[: k + n - 1, :k]
-        np.matmul(rows[..., i : i + k + n - 1], matrix, out=filtered[..., i : i + k])
+        _multiply(rows[..., i : i + k + n - 1], matrix, filtered[..., i : i + k])
     return filtered
+
+
+def _multiply(left: Floats, right: Floats, out: Floats) -> None:
+    """Matrix product in pieces so small that OpenBLAS does each on one core.
+
+    Its threads wait for each other by spinning: with another process on one of the cores, as in a
+    sweep with several workers, a product on all cores takes ten times as long.
+    """
+    (m, k), n = left.shape[-2:], right.shape[-1]
+    step = max(1, 2**18 // (k * min(m, n)))  # OpenBLAS shares out more than 2^18 multiplications
+    for i in range(0, max(m, n), step):
+        if m > n:
+            np.matmul(left[..., i : i + step, :], right, out=out[..., i : i + step, :])
+        else:
+            np.matmul(left, right[..., i : i + step], out=out[..., i : i + step])
 
 
 def blur(image: Image, sigma: float, size: int = 7) -> Image:

@@ -13,7 +13,7 @@ class BenchError(Exception):
 
 
 class Diverged(Exception):
-    """A training whose loss is no longer finite or has exploded: a result of the trial, not a bug."""
+    """A training whose loss is not finite or has exploded: a result, not a bug."""
 
 
 def unknown(kind: str, got: object, known: Iterable[str]) -> str:

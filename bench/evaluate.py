@@ -1,4 +1,4 @@
-"""method x dataset x scale x protocol -> scores, image by image; the protocol is written here once."""
+"""method x dataset x scale x protocol -> scores, image by image."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

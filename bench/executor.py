@@ -128,7 +128,7 @@ def _no_main_module() -> Iterator[None]:
 
 
 def _work(pipe: Connection, job: Job, threads: int) -> None:
-    """What a worker process does. Ctrl-C is the driver's business; a lost driver ends the worker."""
+    """What a worker process does. Ctrl-C is the driver's business; without driver it ends."""
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -62,7 +62,7 @@ class Document:
 
 
 def load_yaml(file: Path) -> Document:
-    """Returns the document. Raises BenchError if there is no such file, or it is not a YAML mapping."""
+    """Returns the document. Raises BenchError if there is none, or it is no YAML mapping."""
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
@@ -134,4 +134,6 @@ def _header(text: str) -> str:
 
 
 def _kind(node: Any) -> str:
-    return {yaml.SequenceNode: "a list", yaml.ScalarNode: "a single value"}.get(type(node), "nothing")
+    return {yaml.SequenceNode: "a list", yaml.ScalarNode: "a single value"}.get(
+        type(node), "nothing"
+    )

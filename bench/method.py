@@ -111,9 +111,9 @@ class Method(nn.Module):
         """Returns the losses of one update, L1 by default.
 
         A loss named in `optimizers` is minimised over that optimizer's parameters alone; the others
-        are logged. A method with several optimizers writes this as a generator of (name, loss): each
-        `yield` comes back after that optimizer has made its step, so the alternation of a GAN reads
-        from top to bottom.
+        are logged. A method with several optimizers writes this as a generator of (name, loss):
+        each `yield` comes back after that optimizer has made its step, so the alternation of a GAN
+        reads from top to bottom.
         """
         return {"loss": F.l1_loss(self(batch.lr), batch.target)}
 
@@ -222,8 +222,8 @@ def check_hyperparameters(
 def source_digest(cls: type) -> str:
     """Returns a hash of the code that defines a method: its module and all it imports from there.
 
-    Followed are modules of `methods` and of the user's own folder, not installed packages. Comments,
-    docstrings and formatting do not count.
+    Followed are modules of `methods` and of the user's own folder, not installed packages.
+    Comments, docstrings and formatting do not count.
     """
     return _digest_of_module(cls.__module__)
 
@@ -254,10 +254,10 @@ def _module_and_imports(name: str, seen: set[str]) -> set[str]:
 
 
 def _file_of(name: str) -> Path | None:
-    """The file of a module that belongs to a method; None for installed packages and the harness."""
+    """The file of a module that belongs to a method; None for packages and the harness."""
     module = sys.modules.get(name)
     file = getattr(module, "__file__", None)
-    if file is None or name.split(".")[0] == "bench" and not name.startswith("bench.metrics."):
+    if file is None or (name.split(".")[0] == "bench" and not name.startswith("bench.metrics.")):
         return None
     path = Path(file)
     outside = "site-packages" in path.parts and name.split(".")[0] != "methods"
@@ -283,4 +283,3 @@ def _normalised_source(name: str) -> str:
                 )
             ]
     return ast.dump(tree)
-

@@ -88,7 +88,7 @@ class _Images:
         self.ends = np.cumsum(self.sizes.prod(axis=1))
         self.full = np.iinfo(images[0].dtype).max
         joined = np.concatenate([image.reshape(-1, image.shape[2]) for image in images])
-        # torch gathers no uint16; the same bits as int16 are turned back after the gather
+        # torch gathers no uint16: the same bits go as int16 and are taken for unsigned afterwards
         self.wide = joined.dtype == np.uint16
         self.pixels = torch.from_numpy(joined.view(np.int16) if self.wide else joined)
 
@@ -116,9 +116,9 @@ class _Images:
         steps = torch.arange(side, device=place)
         index = (base + down_ * steps)[:, :, None] + (right_ * steps)[:, None, :]
         crops = self.pixels.index_select(0, index.view(-1))
-        if place != device:
+        if place.type != device.type:  # "cuda" and "cuda:0" are one place
             crops = crops.pin_memory().to(device, non_blocking=True)
         if self.wide:
-            crops = crops.view(torch.uint16)
+            crops = crops.int().bitwise_and_(0xFFFF)
         crops = crops.view(len(image), side, side, -1).permute(0, 3, 1, 2)
         return crops.float().div_(self.full)

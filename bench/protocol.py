@@ -127,7 +127,7 @@ def luma(image: Image) -> Plane:
     >>> luma(np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8)).round(3).tolist()
     [[16.0, 235.0]]
     """
-    return np.asarray(as_rgb(image) @ np.array([65.481, 128.553, 24.966]) / 255 + 16)
+    return _weighted(as_rgb(image), (65.481 / 255, 128.553 / 255, 24.966 / 255)) + 16
 
 
 def gray(image: Image) -> Plane:
@@ -139,7 +139,12 @@ def gray(image: Image) -> Plane:
     """
     if image.ndim == 2:
         return image.astype(np.float64)
-    return np.asarray(image @ np.array([0.298936, 0.587043, 0.114021]))
+    return _weighted(image, (0.298936, 0.587043, 0.114021))
+
+
+def _weighted(image: Image, weights: tuple[float, float, float]) -> Plane:
+    red, green, blue = (image[..., c] * np.float64(weights[c]) for c in range(3))
+    return np.asarray(red + green + blue)
 
 
 def scored_y(image: Image, rules: Protocol, *, single: bool) -> Plane:

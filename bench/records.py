@@ -1,4 +1,4 @@
-"""What is kept of a finished trial: one Cell per method, parameters and seed, and the frame of all."""
+"""What is kept of a finished trial: a Cell per method, parameters and seed; and their frame."""
 
 import os
 import tempfile
@@ -99,12 +99,12 @@ class Cell(BaseModel):
 
     @property
     def label(self) -> str:
-        """"edsr_nima t003": the method, and the trial where there are several."""
+        """ "edsr_nima t003": the method, and the trial where there are several."""
         return self.method if self.trial is None else f"{self.method} t{self.trial:03d}"
 
     @property
     def file_name(self) -> str:
-        """"edsr_nima-t003-s0": also the name of its folder of pictures."""
+        """ "edsr_nima-t003-s0": also the name of its folder of pictures."""
         return self.name_file(self.method, self.trial, self.seed)
 
     @staticmethod
@@ -128,7 +128,10 @@ def write_cell(folder: Path, cell: Cell) -> Path:
 
 
 def load_cells(folder: Path) -> list[Cell]:
-    """Returns all cells in a folder, by method, trial and seed. Raises BenchError for a broken file."""
+    """Returns all cells in a folder, by method, trial and seed.
+
+    Raises BenchError for a broken file.
+    """
     cells = []
     for path in folder.glob("*.json"):
         try:
@@ -142,9 +145,10 @@ def load_cells(folder: Path) -> list[Cell]:
 
 
 def scores_frame(cells: list[Cell]) -> "pd.DataFrame":
-    """Returns the tidy frame: study, method, trial, seed, dataset, scale, image, metric, protocol, value.
+    """Returns the tidy frame, one row for each image and metric.
 
-    `trial` is -1 for a method without ranges.
+    Columns: study, method, trial, seed, dataset, scale, image, metric, protocol, value. `trial`
+    is -1 for a method without ranges.
     """
     import pandas as pd
 

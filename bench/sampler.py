@@ -42,15 +42,16 @@ class Sampler:
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=f"{study.name}/{method}",
-                directions=list(study.select.directions),
+                directions=study.select.directions,
                 load_if_exists=True,
                 pruner=_pruner(study),
             )
         except Exception as error:
             if "database" in str(error).lower() or "schema" in str(error).lower():
                 raise BenchError(
-                    f"Optuna cannot open {_address(folder)}: {str(error).splitlines()[0]}. It may be "
-                    "of another Optuna version: move the file away, or `optuna storage upgrade`."
+                    f"Optuna cannot open {_address(folder)}: {str(error).splitlines()[0]}. "
+                    "It may be of another Optuna version: move the file away, or run "
+                    "`optuna storage upgrade`."
                 ) from None
             raise
 
@@ -62,10 +63,10 @@ class Sampler:
         elif before != digest:
             changed = [key for key in digest if before.get(key) != digest[key]]
             raise BenchError(
-                f"{self._study.study_name}: its {len(self._study.trials)} recorded trials were made "
-                f"with other settings; changed since: {', '.join(changed)}. Their objectives cannot "
-                "be compared with new ones. Give the study another name, or start over with --fresh "
-                "(finished stages that still apply are reused)."
+                f"{self._study.study_name}: its {len(self._study.trials)} recorded trials were "
+                f"made with other settings; changed since: {', '.join(changed)}. Their objectives "
+                "cannot be compared with new ones. Give the study another name, or start over with "
+                "--fresh (finished stages that still apply are reused)."
             )
 
     def delete(self) -> None:
@@ -205,5 +206,3 @@ def _distribution(range_: Range) -> BaseDistribution:
         step = range_.step
         return IntDistribution(int(range_.low), int(range_.high), log=range_.log, step=step)
     return CategoricalDistribution(range_.choices)
-
-

@@ -45,7 +45,7 @@ class Dataset:
     name: str
     title: str
     official: int
-    """Images in the whole set."""
+    """Images in the whole set; 0 where that is not fixed."""
     home: str
     """Where to get it."""
     licence: str
@@ -61,9 +61,12 @@ class Dataset:
 
 _SELFEXSR = "https://github.com/jbhuang0604/SelfExSR"
 _DIV2K = "https://data.vision.ee.ethz.ch/cvl/DIV2K/"
-_RESEARCH = "academic research only"
+_RESEARCH = "for research; see its authors' terms"
 _PACKAGES = "pip install scikit-image scikit-learn"
-_FREE = "CC0 or public domain (scikit-image); flower and china CC BY 2.0 (scikit-learn)"
+_FREE = (
+    "scikit-image: CC0, public domain or no known restriction (motorcycle: Middlebury 2014, not "
+    "stated); scikit-learn: CC BY 2.0 (china: danielbuechele, flower: vultilion)"
+)
 _DPED = "http://people.ee.ethz.ch/~ihnatova/"
 _SID = "https://github.com/cchen156/Learning-to-See-in-the-Dark"
 _PIRM = "https://www.pirm2018.org"

@@ -89,7 +89,7 @@ def parse_range(value: Mapping[str, Any]) -> Range | str:
         return "log and step exclude each other. Leave one out."
     if kind == "int" and (high - low) % step:
         return f"high {high} is not reached from {low} in steps of {step}."
-    return Range(kind=kind, low=low, high=high, log=log, step=step)  # type: ignore[arg-type]
+    return Range(kind=kind, low=low, high=high, log=log, step=step)
 
 
 def _parse_choices(kind: str, items: Any) -> Range | str:
@@ -99,14 +99,14 @@ def _parse_choices(kind: str, items: Any) -> Range | str:
         return f"choices are numbers, words or true/false, got {items!r}."
     if len({(type(x), x) for x in items}) != len(items):
         return f"a value is given twice: {items!r}."
-    return Range(kind=kind, choices=tuple(items))  # type: ignore[arg-type]
+    return Range(kind=kind, choices=tuple(items))
 
 
 def grid(ranges: Mapping[str, Range]) -> list[dict[str, Value]]:
     """Returns every combination, the last parameter varying fastest.
 
-    >>> grid({"a": Range(kind="int", low=1, high=2), "b": Range(kind="grid", choices=("x", "y"))})[1]
-    {'a': 1, 'b': 'y'}
+    >>> grid({"a": Range(kind="int", low=1, high=2), "b": Range(kind="grid", choices=("x",))})
+    [{'a': 1, 'b': 'x'}, {'a': 2, 'b': 'x'}]
     """
     columns = []
     for name, range_ in ranges.items():

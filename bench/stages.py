@@ -100,18 +100,18 @@ def _plan(
         key = content_key(determines)
     except (TypeError, ValueError) as error:
         raise BenchError(
-            f"{type(owner).__name__}, stage {stage.name!r}: depends must hold plain numbers, words, "
-            f"lists and mappings ({error})."
+            f"{type(owner).__name__}, stage {stage.name!r}: depends must hold plain numbers, "
+            f"words, lists and mappings ({error})."
         ) from None
     return Plan(stage, owner, key, **filled)
 
 
 def _train_of_stage(method: Method, stage: Stage) -> TrainSection:
-    """Settings for a stage that fills in everything itself, where the study has no train section."""
+    """Settings for a stage that fills in everything itself, without a train section."""
     if stage.steps is None or stage.dataset is None:
         raise BenchError(
-            f"{type(method).__name__} has to be trained (stage {stage.name!r}), and no train section "
-            "says on what. Give a study with train:, or finished weights with --weights FILE."
+            f"{type(method).__name__} has to be trained (stage {stage.name!r}), and no train "
+            "section says on what. Give a study with train:, or weights with --weights FILE."
         )
     return TrainSection(dataset=stage.dataset, steps=max(stage.steps, 1))
 
@@ -226,7 +226,7 @@ def _patches(plan: Plan, device: torch.device, store: Store) -> Patches:
 
 @torch.no_grad()
 def _make_targets(plan: Plan, folder: Path, device: torch.device) -> None:
-    """Writes each image's target as (H, W, 3) uint16; 8 bits would drown the later stages' steps."""
+    """Writes each image's target as (H, W, 3) uint16; 8 bits would drown small changes."""
     target = plan.stage.target
     assert target is not None
     plan.owner.eval()
@@ -234,6 +234,8 @@ def _make_targets(plan: Plan, folder: Path, device: torch.device) -> None:
         hr = to_tensor(pair.hr(), device)
         made = target(hr)
         if made.shape != hr.shape:
-            raise ValueError(f"stage {plan.stage.name}: target of {tuple(hr.shape)} is {made.shape}")
+            raise ValueError(
+                f"stage {plan.stage.name}: target of {tuple(hr.shape)} is {made.shape}"
+            )
         made = (made.float().clamp(0, 1) * 65535).round().squeeze(0).permute(1, 2, 0)
         np.save(folder / f"{pair.stem}.npy", made.cpu().numpy().astype(np.uint16))

@@ -1,4 +1,4 @@
-"""Content-addressed results on disk: what has the same key is computed once, by whoever comes first."""
+"""Content-addressed results on disk: what has the same key is computed once."""
 
 import fcntl
 import hashlib
@@ -20,9 +20,9 @@ def home() -> Path:
 
 
 def content_key(parts: Mapping[str, Any]) -> str:
-    """Returns a short hash of plain values; equal for equal content, whatever the order of the keys.
+    """Returns a short hash of plain values, the same whatever the order of the keys.
 
-    Raises TypeError for values that JSON cannot hold, because their text could change from run to run.
+    Raises TypeError for what JSON cannot hold: its text could change from run to run.
 
     >>> content_key({"a": 1, "b": 2}) == content_key({"b": 2, "a": 1})
     True

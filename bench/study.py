@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from bench.method import Task
 from bench.space import Range, is_range, parse_range
 
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
+"""Also a folder's name and part of an address."""
+
 
 class Section(BaseModel):
     """Part of a study file. Unknown keys and wrong types are errors, and nothing changes later."""
@@ -56,9 +59,9 @@ class SelectSection(Section):
         return self.maximize + self.minimize
 
     @property
-    def directions(self) -> tuple[Literal["maximize", "minimize"], ...]:
+    def directions(self) -> list[Literal["maximize", "minimize"]]:
         """One per objective."""
-        return ("maximize",) * len(self.maximize) + ("minimize",) * len(self.minimize)
+        return ["maximize" for _ in self.maximize] + ["minimize" for _ in self.minimize]
 
 
 class EvaluateSection(Section):
@@ -107,7 +110,7 @@ class MethodSection(Section):
 class Study(Section):
     """One question. Two studies with equal fields are the same study."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
+    name: Name
     task: TaskSection
     train: TrainSection | None = None
     methods: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], MethodSection]

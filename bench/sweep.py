@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.errors import BenchError
 from bench.executor import Executor, Handle, LocalExecutor, Lost
-from bench.method import build_method, find_method, source_digest
+from bench.method import find_method, source_digest
 from bench.metrics import METRICS
 from bench.progress import Screen
 from bench.records import Cell, load_cells, write_cell
@@ -41,6 +41,8 @@ from bench.trial import (
     cell_fingerprint,
     environment,
     measure_digest,
+    planned_cells,
+    seeds_of,
     training_data_key,
 )
 
@@ -76,6 +78,10 @@ class Place:
         return self.root / "pictures"
 
     @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    @property
     def study_file(self) -> Path:
         """The study as it was last swept, for reports from records alone."""
         return self.root / "study.json"
@@ -96,13 +102,13 @@ def sweep(
 
     A killed sweep goes on where it was. fresh: forgets earlier trials, keeping their records aside
     and finished stages in the store. report: renders the records into a folder, which is then also
-    among the artifacts of the study's run. Raises BenchError if another process sweeps this study, if the
-    recorded trials cannot be compared with new ones, or if the disk is full.
+    among the artifacts of the study's run. Raises BenchError if another process sweeps this
+    study, if the recorded trials cannot be compared with new ones, or if the disk is full.
     """
     place = Place(home, study.name)
-    with study_lock(place):
+    with study_lock(place) as tell:
         driver = Driver(study, place, executor or LocalExecutor(workers or default_workers()))
-        driver.screen = screen or Screen()
+        driver.screen, driver.tell = screen or Screen(), tell
         if fresh:
             driver.forget()
         driver.start(yaml)
@@ -125,24 +131,45 @@ def default_workers() -> int:
 
 
 @contextlib.contextmanager
-def study_lock(place: Place) -> Iterator[None]:
-    """Holds a study. Raises BenchError naming the process that has it; freed when that one dies."""
+def study_lock(place: Place) -> Iterator[Callable[[Iterable[str]], None]]:
+    """Holds a study; yields a function that tells others which trials are under way.
+
+    Raises BenchError naming the process that has it. The system frees it when that one dies.
+    """
     place.root.mkdir(parents=True, exist_ok=True)
-    path = place.root / "lock"
-    with open(path, "a+") as file:
+    with open(place.lock, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
+            holder, _ = lock_holder(place)
             raise BenchError(
-                f"{place.study}: already being swept by {file.read().strip()} ({path}). "
-                f"Watch it with `bench status`, or wait until it ends."
+                f"{place.study}: already being swept by {holder} ({place.lock}). Watch it with "
+                f"`bench status {place.study}`, or wait until it ends."
             ) from None
-        file.truncate(0)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        file.write(f"process {os.getpid()} on {socket.gethostname()} since {now}")
-        file.flush()
-        yield
+        holder = f"process {os.getpid()} on {socket.gethostname()} since {now}"
+
+        def tell(running: Iterable[str]) -> None:
+            file.seek(0)
+            file.truncate()
+            file.write("\n".join([holder, *running]))
+            file.flush()
+
+        tell(())
+        yield tell
+
+
+def lock_holder(place: Place) -> tuple[str, list[str]]:
+    """Returns the process that sweeps a study and the trials it has under way; "" for none."""
+    if not place.lock.is_file():
+        return "", []
+    with open(place.lock) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder, *running = file.read().splitlines() or ["a process that has just begun"]
+            return holder, running
+    return "", []
 
 
 class Driver:
@@ -153,6 +180,7 @@ class Driver:
         self.place = place
         self.executor = executor
         self.screen = Screen()
+        self.tell: Callable[[Iterable[str]], None] = lambda running: None
         self.store = Store(place.home / "store")
         self.tracking = Tracking(place.home, study)
         self.samplers = {
@@ -163,14 +191,7 @@ class Driver:
         self.cells: dict[str, Cell] = {}
         self.queue: deque[Job] = deque()
         self.flights: dict[Handle, Flight] = {}
-        self.seeds = {name: self._seeds_of(name) for name in study.methods}
-
-    def _seeds_of(self, name: str) -> tuple[int, ...]:
-        """A method without training gives the same under every seed."""
-        section = self.study.methods[name]
-        values = section.fixed | {key: r.sample() for key, r in section.ranges.items()}
-        method = build_method(find_method(section.use), values, self.study.task.scale)
-        return self.study.budget.seeds if method.stages() else self.study.budget.seeds[:1]
+        self.seeds = {name: seeds_of(study, name) for name in study.methods}
 
     # --- before and after -----------------------------------------------------------------------
 
@@ -271,10 +292,7 @@ class Driver:
 
     def run(self) -> None:
         """Asks and listens until every trial has a record."""
-        total = sum(
-            len(self.seeds[name]) * (self.study.trials_of(name) if name in self.samplers else 1)
-            for name in self.study.methods
-        )
+        total = planned_cells(self.study)
         waiting = {Cell.name_file(job.method, job.trial, job.seed) for job in self.queue}
         self.screen.begin(total, sum(c.file_name not in waiting for c in self.current()))
         self._prepare()
@@ -287,7 +305,7 @@ class Driver:
                 self._listen(handle, event)
 
     def _prepare(self) -> None:
-        """Trains what the metrics need with all cores, while every trial would have to wait for it."""
+        """Trains what the metrics need, with all cores: every trial would have to wait for it."""
         ahead = list(self.queue)[:1] or [
             Job(study=self.study, method=name, trial=0, seed=0, store=self.store.root)
             for name, sampler in self.samplers.items()
@@ -357,6 +375,7 @@ class Driver:
         run = self._start_run(job)
         handle = self.executor.submit(job)
         self.flights[handle] = Flight(job, run)
+        self.tell(_label(flight.job) for flight in self.flights.values())
 
     def _start_run(self, job: Job) -> str:
         parameters = {
@@ -447,11 +466,14 @@ class Driver:
         run = flight.run or self._start_run(flight.job)
         self._record(cell.model_copy(update={"run_id": run}))
         self.screen.ended(handle, _label(flight.job), cell)
-        if cell.trial is not None and not self._tell_if_complete(cell.method, cell.trial):
-            if self._prunes(cell.method):
-                self.queue.extend(self._jobs(cell.method, cell.trial, cell.swept, cell.attempt))
+        if cell.trial is None or self._tell_if_complete(cell.method, cell.trial):
+            return
+        if self._prunes(cell.method):
+            self.queue.extend(self._jobs(cell.method, cell.trial, cell.swept, cell.attempt))
 
     def _record(self, cell: Cell) -> None:
+        if cell.datasets and not any(other.datasets for other in self.cells.values()):
+            self.tracking.log_datasets(cell)
         write_cell(self.place.cells, cell)
         self.cells[cell.file_name] = cell
         self._finish_run(cell)
@@ -492,7 +514,9 @@ def _job_of(cell: Cell, driver: Driver) -> Job:
 def _label(job: Job) -> str:
     seeds = f" seed {job.seed}" if len(job.study.budget.seeds) > 1 else ""
     trial = "" if job.trial is None else f" t{job.trial:03d}"
-    swept = ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in job.swept.items())
+    swept = ", ".join(
+        f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in job.swept.items()
+    )
     return f"{job.method}{trial}{seeds}" + (f" ({swept})" if swept else "")
 
 

@@ -22,7 +22,15 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
-from mlflow.entities import Metric, Param, Run, RunTag  # noqa: E402 - after the switches above
+from mlflow.entities import (  # noqa: E402 - after the switches above
+    Dataset,
+    DatasetInput,
+    InputTag,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+)
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
@@ -47,8 +55,12 @@ class Tracking:
         try:
             self._client = MlflowClient(tracking_uri=uri)
             found = self._client.get_experiment_by_name(EXPERIMENT)
-            self._experiment = found.experiment_id if found else self._client.create_experiment(
-                EXPERIMENT, artifact_location=(home / "artifacts").as_uri()
+            self._experiment = (
+                found.experiment_id
+                if found
+                else self._client.create_experiment(
+                    EXPERIMENT, artifact_location=(home / "artifacts").as_uri()
+                )
             )
         except MlflowException as error:
             raise BenchError(
@@ -82,15 +94,9 @@ class Tracking:
 
     def log_datasets(self, cell: Cell) -> None:
         """Names the sets that the study is measured on, with their fingerprints, on the parent."""
-        from mlflow.data.meta_dataset import MetaDataset
-        from mlflow.data.uri_dataset_source import UriDatasetSource
-        from mlflow.entities import DatasetInput, InputTag
-
         inputs = [
             DatasetInput(
-                MetaDataset(
-                    UriDatasetSource(f"bench:{name}"), name=name, digest=used.fingerprint[:36]
-                )._to_mlflow_entity(),
+                Dataset(name, used.fingerprint[:36], "bench", json.dumps({"lr": used.source})),
                 [InputTag("mlflow.data.context", "eval")],
             )
             for name, used in cell.datasets.items()

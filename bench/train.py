@@ -57,7 +57,9 @@ def choose_device(name: str = "auto") -> torch.device:
     if name.split(":")[0] not in ("cpu", "cuda"):
         raise BenchError(unknown("device", name, ["auto", "cpu", "cuda", "cuda:0"]))
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise BenchError(f"device {name!r}: torch finds no CUDA GPU here. Write device: cpu or auto.")
+        raise BenchError(
+            f"device {name!r}: torch finds no CUDA GPU here. Write device: cpu or auto."
+        )
     return torch.device(name)
 
 
@@ -82,10 +84,7 @@ def run_steps(
     owner, stage = plan.owner, plan.stage
     owner.train()
     owner.requires_grad_(True)
-    optimizers = {
-        name: torch.optim.Adam(list(parameters), lr=plan.learning_rate, fused=True)
-        for name, parameters in owner.optimizers(stage).items()
-    }
+    optimizers = make_optimizers(plan)
     history: History = []
     step, seconds = _resume(path, owner, optimizers, history, device)
     every = max(1, plan.steps // POINTS)
@@ -99,7 +98,7 @@ def run_steps(
             batch = patches.batch(
                 step, plan.batch, plan.patch, plan.scale, seed=plan.seed, device=device
             )
-            losses = _update(owner, stage, batch, optimizers, plan)
+            losses = update(owner, stage, batch, optimizers, plan)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value
             step += 1
@@ -119,6 +118,14 @@ def run_steps(
     return history, seconds
 
 
+def make_optimizers(plan: Plan) -> dict[str, torch.optim.Adam]:
+    """Returns an Adam for each named loss of the stage."""
+    return {
+        name: torch.optim.Adam(list(parameters), lr=plan.learning_rate, fused=True)
+        for name, parameters in plan.owner.optimizers(plan.stage).items()
+    }
+
+
 def _seed_of(seed: int, step: int) -> int:
     return (seed * 1_000_003 + step) % 2**63
 
@@ -132,7 +139,7 @@ def _set_learning_rate(
             group["lr"] = rate
 
 
-def _update(
+def update(
     owner: Method,
     stage: Stage,
     batch: Batch,
@@ -156,7 +163,7 @@ def _update(
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             optimizer.zero_grad(set_to_none=True)
             # `inputs` keeps a generator's loss from leaving gradients in the discriminator.
-            loss.backward(inputs=parameters)
+            torch.autograd.backward(loss, inputs=parameters)
             optimizer.step()
 
 

@@ -98,7 +98,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Halt:
-    """The machine cannot go on, such as a full disk. The trial has no result and is not to blame."""
+    """The machine cannot go on, such as with a full disk. The trial has no result."""
 
     reason: str
 
@@ -132,7 +132,7 @@ def run_trial(job: Job) -> Iterator[Event]:
             trial=job.trial,
             seed=job.seed,
             attempt=job.attempt,
-            state=state,  # type: ignore[arg-type]
+            state=state,
             reason=reason,
             parameters=parameters,
             swept=job.swept,
@@ -165,7 +165,11 @@ def _train_and_measure(
     assessors: dict[str, Method] = {}
     device = choose_device(study.train.device if study.train else "auto")
     for name in study.evaluate.metrics:
-        if METRICS.get(name) and (path := METRICS[name].trained_by) and not metric(name).unavailable():
+        if (
+            METRICS.get(name)
+            and (path := METRICS[name].trained_by)
+            and not metric(name).unavailable()
+        ):
             assessors[name] = find_method(path)()
             yield from train_stages(assessors[name], study.task, study.train, 0, store, [])
     if job.prepare:
@@ -236,6 +240,23 @@ def _strip(sr: Image, hr: Image, scale: int) -> bytes:
     joined = np.concatenate([bicubic[:side_y, :side_x], sr[window], target], axis=1)
     Pillow.fromarray(joined).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def seeds_of(study: Study, name: str) -> tuple[int, ...]:
+    """Returns the seeds a method is run under: one if it has nothing to train."""
+    section = study.methods[name]
+    values = {key: range_.sample() for key, range_ in section.ranges.items()}
+    with torch.device("meta"):
+        method = build_method(find_method(section.use), section.fixed | values, study.task.scale)
+    return study.budget.seeds if method.stages() else study.budget.seeds[:1]
+
+
+def planned_cells(study: Study) -> int:
+    """Returns how many records a finished sweep has: trials times seeds, baselines included."""
+    return sum(
+        len(seeds_of(study, name)) * (study.trials_of(name) if section.ranges else 1)
+        for name, section in study.methods.items()
+    )
 
 
 def protocol_of(study: Study) -> str:

@@ -1,7 +1,5 @@
 """Methods without training: the baselines of every table."""
 
-from typing import ClassVar
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,7 +12,7 @@ class Bicubic(Method):
     """Bicubic enlargement as MATLAB's imresize does it: Keys' kernel, a = -0.5."""
 
     paper = "Keys, Cubic convolution interpolation for digital image processing, IEEE TASSP 1981"
-    halo: ClassVar[int] = 4
+    halo = 4
 
     def __init__(self, *, scale: int = 2) -> None:
         super().__init__()

@@ -6,12 +6,12 @@ Sections 3 and 4 of the paper: EDSR, trained with L = L2 + gamma (10 - NIMA).
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
+from bench.metrics.nima import NIMA
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.method import Batch, Method, Stage
-from bench.metrics.nima import NIMA
 from methods.networks.edsr import EDSRNetwork
 
 
@@ -22,7 +22,9 @@ class EDSR(Method):
     gamma: weight of the reward; the paper's best is 0.4 for super-resolution, 0.1 for deblurring.
     """
 
-    paper = "Image enhancement with a NIMA loss (EDSR/MDSR, MnasNet assessor); EDSR: Lim et al. 2017"
+    paper = (
+        "Image enhancement with a NIMA loss (EDSR/MDSR, MnasNet assessor); EDSR: Lim et al. 2017"
+    )
     tiny = {"blocks": 1, "channels": 8}
 
     def __init__(

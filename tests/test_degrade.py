@@ -165,4 +165,6 @@ def test_every_degradation_is_pure_and_gives_the_size_of_its_scale(name: str) ->
 
 def test_a_random_degradation_follows_its_seed() -> None:
     hr = random_image(24, 36)
-    assert not np.array_equal(DEGRADATIONS["low_light"](hr, 2, 1), DEGRADATIONS["low_light"](hr, 2, 2))
+    assert not np.array_equal(
+        DEGRADATIONS["low_light"](hr, 2, 1), DEGRADATIONS["low_light"](hr, 2, 2)
+    )

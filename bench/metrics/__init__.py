@@ -65,10 +65,12 @@ def _not_measured(
         raise BenchError(f"metric {name!r}: {reason}.")
 
     return Metric(
-        name, direction, unit, 3, False, "RGB", source, load=load, unavailable=lambda: reason
-    )
+        name, direction, unit, digits=3, reference=False, colour="RGB", source=source,
+        load=load, unavailable=lambda: reason,
+    )  # fmt: skip
 
 
+_SSIM = "Wang et al., Image Quality Assessment, IEEE TIP 2004; ssim_index.m"
 _VIQET_FEATURES = (
     "resolution", "edge_acutance", "noise_signature", "flat_region", "texture_acutance",
     "saturation", "color_warmth", "illumination", "dynamic_range", "over_exposed", "under_exposed",
@@ -78,47 +80,49 @@ METRICS: dict[str, Metric] = {
     m.name: m
     for m in (
         Metric(
-            "psnr", "higher", "dB", 2, True, "RGB",
-            "20 log10(255 / root mean squared error over all samples)",
+            "psnr", "higher", "dB", digits=2, reference=True, colour="RGB",
+            source="20 log10(255 / root mean squared error over all samples)",
             load=lambda device, method: fidelity.psnr,
         ),
         Metric(
-            "psnr_y", "higher", "dB", 2, True, "Y of BT.601, studio swing",
-            "PSNR of the super-resolution papers: peak 255 although Y spans 219 levels",
+            "psnr_y", "higher", "dB", digits=2, reference=True, colour="Y of BT.601, studio swing",
+            source="as the super-resolution papers: peak 255 although Y spans 219 levels",
             load=lambda device, method: fidelity.psnr_y,
         ),
         Metric(
-            "ssim", "higher", "", 4, True, "RGB, mean over channels",
-            "Wang et al., Image Quality Assessment, IEEE TIP 2004; ssim_index.m",
+            "ssim", "higher", "", digits=4, reference=True, colour="RGB, mean over channels",
+            source=_SSIM,
             load=lambda device, method: fidelity.ssim,
         ),
         Metric(
-            "ssim_y", "higher", "", 4, True, "Y of BT.601, studio swing",
-            "Wang et al., Image Quality Assessment, IEEE TIP 2004; ssim_index.m",
+            "ssim_y", "higher", "", digits=4, reference=True, colour="Y of BT.601, studio swing",
+            source=_SSIM,
             load=lambda device, method: fidelity.ssim_y,
         ),
         Metric(
-            "rmse", "lower", "levels", 3, True, "RGB",
-            "root mean squared error over all samples, in 8-bit levels",
+            "rmse", "lower", "levels", digits=3, reference=True, colour="RGB",
+            source="root mean squared error over all samples, in 8-bit levels",
             load=lambda device, method: fidelity.rmse,
         ),
         Metric(
-            "niqe", "lower", "", 3, False, "the protocol's Y or gray, rounded",
-            "Mittal et al., Making a Completely Blind Image Quality Analyzer, IEEE SPL 2013; "
+            "niqe", "lower", "", digits=3, reference=False, colour="the protocol's Y or gray",
+            source="Mittal, Soundararajan and Bovik, IEEE Signal Processing Letters 2013; "
             "parameters of the authors' release",
             load=lambda device, method: niqe.scorer(),
             unavailable=niqe.unavailable,
         ),
         Metric(
-            "lpips", "lower", "", 4, True, "RGB in [-1, 1], whole image under every protocol",
-            "Zhang et al., The Unreasonable Effectiveness of Deep Features, CVPR 2018; "
+            "lpips", "lower", "", digits=4, reference=True,
+            colour="RGB, the whole image under every protocol",
+            source="Zhang et al., The Unreasonable Effectiveness of Deep Features, CVPR 2018; "
             "version 0.1, AlexNet",
             load=lambda device, method: lpips.scorer(device),
             unavailable=lpips.unavailable,
         ),
         Metric(
-            "nima", "higher", "", 3, False, "RGB, whole image under every protocol",
-            "Talebi and Milanfar, NIMA: Neural Image Assessment, IEEE TIP 2018",
+            "nima", "higher", "", digits=3, reference=False,
+            colour="RGB, the whole image under every protocol",
+            source="Talebi and Milanfar, NIMA: Neural Image Assessment, IEEE TIP 2018",
             load=_load_nima,
             trained_by="bench.metrics.nima.NIMA",
         ),

@@ -46,19 +46,16 @@ def structural_similarity(first: Plane, second: Plane) -> float:
         raise Unscorable(f"SSIM needs {len(_TAPS)} pixels a side, got {first.shape[-2:]}")
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     # the two variances are only used as a sum, so four filtered maps do instead of five
-    maps = np.stack([first, second, first * first + second * second, first * second])
-    mean1, mean2, square, product = filter_valid(maps, _TAPS)
-    mean_product, mean_square = mean1 * mean2, mean1 * mean1 + mean2 * mean2
-    covariance, variances = product - mean_product, square - mean_square
-    similarity = ((2 * mean_product + c1) * (2 * covariance + c2)) / (
-        (mean_square + c1) * (variances + c2)
-    )
+    maps = np.stack([first, second, first * first + second * second, 2 * first * second])
+    mean1, mean2, squares, products = filter_valid(maps, _TAPS)
+    mean_squares, mean_products = mean1 * mean1 + mean2 * mean2, 2 * mean1 * mean2
+    similarity = (mean_products + c1) * (products - mean_products + c2)
+    similarity /= (mean_squares + c1) * (squares - mean_squares + c2)
     return float(similarity.mean())
 
 
 def _mean_square(first: Plane, second: Plane) -> float:
-    difference = (first - second).ravel()
-    return float(difference @ difference / difference.size)
+    return float(np.square(first - second).mean())
 
 
 def _decibel(mean_square: float) -> float:

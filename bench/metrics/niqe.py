@@ -75,11 +75,12 @@ def _features(plane: Floats, size: int) -> Floats:
     blocks = tiles.swapaxes(1, 2).reshape(-1, size, size)
     # right, down and the two diagonals, round the block's edge
     shifts = ((0, 1), (1, 0), (1, 1), (1, -1))
-    maps = [blocks, *(blocks * np.roll(blocks, shift, axis=(1, 2)) for shift in shifts)]
-    shape, left, right, skew = _fit(np.stack(maps).reshape(5, len(blocks), -1))
-    columns = [shape[0], (left[0] + right[0]) / 2]
-    for k in range(1, 5):
-        columns += [shape[k], (right[k] - left[k]) * skew[k], left[k], right[k]]
+    shape, left, right, _ = _fit(blocks.reshape(len(blocks), -1))
+    columns = [shape, (left + right) / 2]
+    for shift in shifts:
+        products = blocks * np.roll(blocks, shift, axis=(1, 2))
+        shape, left, right, skew = _fit(products.reshape(len(blocks), -1))
+        columns += [shape, (right - left) * skew, left, right]
     return np.stack(columns, axis=1)
 
 
@@ -92,11 +93,11 @@ def _normalised(plane: Floats) -> Floats:
 
 def _fit(x: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """(shape, left scale, right scale, Gamma(2/shape) / Gamma(1/shape)) of an asymmetric
-    generalised Gaussian, by matching moments along the last axis (Lasmar et al., ICIP 2009)."""
+    generalised Gaussian for each row of x, by matching moments (Lasmar et al., ICIP 2009)."""
     ratios, spread, skew = _tables()
     negative = np.minimum(x, 0)
-    squares = np.einsum("...i,...i", x, x)
-    squares_left = np.einsum("...i,...i", negative, negative)
+    squares = np.einsum("ij,ij->i", x, x)
+    squares_left = np.einsum("ij,ij->i", negative, negative)
     absolute = x.sum(axis=-1) - 2 * negative.sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):  # 0/0 marks a block without texture
         left = np.sqrt(squares_left / np.count_nonzero(x < 0, axis=-1))
@@ -104,7 +105,8 @@ def _fit(x: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         tilt = left / right
         ratio = absolute**2 / (squares * x.shape[-1])
         ratio *= (tilt**3 + 1) * (tilt + 1) / (tilt**2 + 1) ** 2
-    nearest = np.abs(ratios - np.nan_to_num(ratio)[..., None]).argmin(axis=-1)
+    above = np.searchsorted(ratios, ratio).clip(1, len(ratios) - 1)  # ratios rise with the shape
+    nearest = above - (ratio - ratios[above - 1] < ratios[above] - ratio)
     gone = np.where(np.isfinite(ratio), 1.0, np.nan)
     scale = spread[nearest] * gone
     return _SHAPES[nearest] * gone, left * scale, right * scale, skew[nearest] * gone

@@ -7,7 +7,7 @@ what a whole report may take.
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import combinations, pairwise
+from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 
@@ -19,8 +19,8 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
+from bench.report.labels import along, place_labels
 from bench.report.rows import MOST_ROWS, maximized, number, objective_names
 from bench.report.series import Panel, Response, Trial, quantity_label
 from bench.report.stats import evenly_spaced, pareto_front
@@ -36,9 +36,7 @@ MARKERS = "osD^vP"
 DASHES = ["--", ":", "-.", (0, (5, 1, 1, 1, 1, 1))]
 STRIP_COLUMNS = 6
 LABEL_SIZE = 7.5
-SIDES = [(9, 9, 0), (9, -10, 0), (-9, 9, 1), (-9, -10, 1), (11, 0, 0), (-11, 0, 1), (0, 16, 0.5),
-         (0, -16, 0.5)]  # fmt: skip
-"""Of a label: pixels across and up from its point, and the part of its width left of that."""
+MOST_LETTERS = 16
 FEW_TRIALS = 40
 """Up to here trials are joined by a line and dots are large."""
 
@@ -52,6 +50,7 @@ def house_style() -> Iterator[None]:
             {
                 "font.size": 9,
                 "axes.titlesize": 9,
+                "axes.titley": 1.02,  # at a given height: finding one doubles the time to draw
                 "axes.labelsize": 9,
                 "xtick.labelsize": 8,
                 "ytick.labelsize": 8,
@@ -94,7 +93,7 @@ def draw_response(study: Study, response: Response, path: Path) -> None:
         handles: dict[str, Line2D] = {}
         for (row, column), panel in zip(cells, response.panels, strict=True):
             axes = figure.add_subplot(rows, columns, row * columns + column + 1)
-            _draw_panel(axes, panel, methods, handles)
+            _draw_panel(axes, panel, methods, handles, join=response.alone)
             if response.log:
                 axes.set_xscale("log")
             else:
@@ -105,8 +104,8 @@ def draw_response(study: Study, response: Response, path: Path) -> None:
                 axes.tick_params(labelbottom=False)
         height = figure.get_size_inches()[1]
         figure.text(  # no suptitle: the layout would give it room a second time
-            0.015, 1 - 0.08 / height, f"{study.name}: response to {response.parameter}, every trial",
-            fontsize=10.5, va="top",
+            0.015, 1 - 0.08 / height, fontsize=10.5, va="top",
+            s=f"{study.name}: response to {response.parameter}, every trial",
         )  # fmt: skip
         names = [name for name in methods if name in handles]
         wide = max(1, columns + columns // 3)  # entries that fit beside each other
@@ -115,7 +114,7 @@ def draw_response(study: Study, response: Response, path: Path) -> None:
             ncols=wide, bbox_to_anchor=(0.01, 1 - 0.3 / height), borderaxespad=0,
         )  # fmt: skip
         head = 0.3 + 0.2 * math.ceil(len(names) / wide)
-        figure.tight_layout(rect=(0, 0, 1, 1 - head / height), h_pad=0.6)
+        _fill(figure, (rows, columns), top=head + 0.3, right=0.1, gaps=(0.78, 0.4))
         _save(figure, path)
 
 
@@ -124,12 +123,15 @@ def _arrange(panels: Sequence[Panel]) -> list[tuple[int, int]]:
     places = list(dict.fromkeys(panel.title for panel in panels))
     labels = list(dict.fromkeys(panel.label for panel in sorted(panels, key=lambda p: p.selection)))
     cells = [(places.index(panel.title), labels.index(panel.label)) for panel in panels]
-    if len(labels) <= MOST_ACROSS and len(set(cells)) == len(cells):
+    filled = len(set(cells)) / (len(places) * len(labels))
+    if len(labels) <= MOST_ACROSS and len(set(cells)) == len(cells) and filled > 0.6:
         return cells
     return [divmod(k, COLUMNS) for k in range(len(panels))]
 
 
-def _draw_panel(axes: Axes, panel: Panel, methods: list[str], handles: dict[str, Line2D]) -> None:
+def _draw_panel(
+    axes: Axes, panel: Panel, methods: list[str], handles: dict[str, Line2D], *, join: bool
+) -> None:
     axes.set_title(panel.title, loc="left", color="#444444")
     axes.set_ylabel(panel.label)
     axes.yaxis.set_major_locator(MaxNLocator(5))
@@ -152,7 +154,7 @@ def _draw_panel(axes: Axes, panel: Panel, methods: list[str], handles: dict[str,
         (dots,) = axes.plot(
             [x for x, _ in points],
             [fmean(values) for _, values in points],
-            ls="-" if few else "", lw=0.7, marker="o", color=colour,
+            ls="-" if few and join else "", lw=0.7, marker="o", color=colour,
             ms=4.5 if few else 2.5, mec="white" if few else "none", mew=0.5,
             alpha=1 if few else 0.6,
         )  # fmt: skip
@@ -194,7 +196,7 @@ def draw_trade_off(study: Study, trials: Sequence[Trial], path: Path) -> None:
             list(handles.values()), list(handles), loc="center left", frameon=False,
             bbox_to_anchor=(1 - 2.2 / width, 0.5),
         )  # fmt: skip
-        figure.tight_layout(rect=(0, 0, 1 - 2.2 / width, 0.98))
+        _fill(figure, (1, len(pairs)), top=0.45, right=2.3, gaps=(0.85, 0))
         up = [1 if more else -1 for more in maximized(study)]
         for (axes, texts), (a, b) in zip(
             labels, pairs, strict=True
@@ -202,7 +204,7 @@ def draw_trade_off(study: Study, trials: Sequence[Trial], path: Path) -> None:
             low, high = axes.get_xlim()
             more = 0.3 * (high - low)  # for the labels
             axes.set_xlim((low, high + more) if up[a] > 0 else (low - more, high))
-            _place_labels(axes, texts, (up[a], up[b]))
+            _draw_labels(axes, texts, (up[a], up[b]))
         _save(figure, path)
 
 
@@ -246,66 +248,46 @@ def _draw_spread(axes: Axes, seeds: list[list[float]], colour: str) -> None:
 
 
 def _short_label(trial: Trial) -> str:
+    """ "t003: gamma 0.41", or the trial alone where several parameters leave no room."""
     values = ", ".join(f"{name} {number(value)}" for name, value in sorted(trial.swept.items()))
-    return f"t{trial.number:03d}" + (f": {values}" if len(values) < 30 else "")
+    return f"t{trial.number:03d}" + (f": {values}" if len(values) < MOST_LETTERS else "")
 
 
-def _place_labels(axes: Axes, texts: list[Label], outward: tuple[int, int]) -> None:
-    """Puts each text beside its point, where it covers nothing, on the side of better values first.
-
-    Beyond the front nothing lies but a front of other methods.
-    """
+def _draw_labels(axes: Axes, labels: list[Label], outward: tuple[int, int]) -> None:
     to_pixels = axes.transData.transform
-    frame = axes.get_window_extent().extents
-    taken = [
-        (*(corner - 3), *(corner + 3))
-        for line in axes.lines
-        for corner in _along(to_pixels(line.get_xydata()), joined=line.get_linestyle() != "None")
-    ]
-    sides = sorted(SIDES, key=lambda side: -side[0] * outward[0] - side[1] * outward[1])
-    for x, y, text, colour in texts:
-        px, py = to_pixels((x, y))
-        # an estimate is enough, and measuring text takes as long as drawing it
-        wide, tall = len(text) * 0.58 * LABEL_SIZE * DPI / 72, 1.3 * LABEL_SIZE * DPI / 72
-        lefts = [px + far * dx - wide * anchor for far in (1, 2, 4, 6) for dx, _, anchor in sides]
-        bottoms = [py + far * dy - tall / 2 for far in (1, 2, 4, 6) for _, dy, _ in sides]
-        hidden = [
-            _hidden((left, bottom, left + wide, bottom + tall), np.array(taken), frame)
-            for left, bottom in zip(lefts, bottoms, strict=True)
-        ]
-        best = int(np.argmin(hidden))
-        left, bottom = lefts[best], bottoms[best]
-        taken.append((left, bottom, left + wide, bottom + tall))
-        middle = ((left + wide / 2 - px) * 72 / DPI, (bottom + tall / 2 - py) * 72 / DPI)
-        far = best >= len(sides)
+    points = np.array([to_pixels((x, y)) for x, y, _, _ in labels]).reshape(-1, 2)
+    # an estimate is enough, and measuring text takes as long as drawing it
+    em = LABEL_SIZE * DPI / 72
+    sizes = [(0.58 * em * len(text), 1.3 * em) for _, _, text, _ in labels]
+    lines = [(line, to_pixels(line.get_xydata())) for line in axes.lines]
+    taken = [px if line.get_linestyle() == "None" else along(px) for line, px in lines]
+    left, bottom, right, top = axes.get_window_extent().extents
+    boxes = place_labels(points, sizes, np.concatenate(taken), (left, bottom, right, top), outward)
+    for (x, y, text, colour), (px, py), box in zip(labels, points, boxes, strict=True):
+        offset = ((box[0] + box[2]) / 2 - px, (box[1] + box[3]) / 2 - py)
+        far = abs(offset[1]) > 16 or abs(offset[0]) > (box[2] - box[0]) / 2 + 11
         axes.annotate(
-            text, (x, y), middle, textcoords="offset points", ha="center", va="center",
-            fontsize=LABEL_SIZE, color=colour,
+            text, (x, y), (offset[0] * 72 / DPI, offset[1] * 72 / DPI), ha="center", va="center",
+            textcoords="offset points", fontsize=LABEL_SIZE, color=colour,
             arrowprops={"arrowstyle": "-", "lw": 0.6, "color": colour} if far else None,
         )  # fmt: skip
 
 
-def _along(corners: NDArray[np.float64], *, joined: bool) -> NDArray[np.float64]:
-    """Pixels `(n, 2)` of a line's corners, and if joined of what lies between, ten pixels apart."""
-    parts = [corners]
-    for start, end in pairwise(corners) if joined else ():
-        steps = int(np.hypot(*(end - start)) // 10)
-        parts.append(start + (end - start) * np.linspace(0, 1, steps + 2)[1:-1, None])
-    return np.concatenate(parts)
+def _fill(
+    figure: Canvas, shape: tuple[int, int], *, top: float, right: float, gaps: tuple[float, float]
+) -> None:
+    """Spreads rows and columns over the figure; top, right, gaps across and down in inches.
 
-
-def _hidden(
-    box: tuple[float, float, float, float],
-    taken: NDArray[np.float64],
-    frame: NDArray[np.float64],
-) -> float:
-    """Square pixels of a box left, bottom, right, top that cover what is there or leave the axes."""
-    left, bottom, right, top = box
-    boxes = np.vstack([taken, frame])
-    wide = np.minimum(right, boxes[:, 2]) - np.maximum(left, boxes[:, 0])
-    tall = np.minimum(top, boxes[:, 3]) - np.maximum(bottom, boxes[:, 1])
-    areas = np.maximum(wide, 0) * np.maximum(tall, 0)
-    return float(areas[:-1].sum() + (right - left) * (top - bottom) - areas[-1])
+    In place of tight_layout, which draws every text a second time to measure it.
+    """
+    width, height = figure.get_size_inches()
+    (rows, columns), left, bottom = shape, 0.78, 0.52
+    across = (width - left - right - gaps[0] * (columns - 1)) / columns
+    down = (height - top - bottom - gaps[1] * (rows - 1)) / rows
+    figure.subplots_adjust(
+        left / width, bottom / height, 1 - right / width, 1 - top / height,
+        gaps[0] / across, gaps[1] / down,
+    )  # fmt: skip
 
 
 def draw_strip(strip: Strip, path: Path) -> None:

@@ -111,7 +111,7 @@ _TEX = {
 }  # fmt: skip
 
 # \table is defined by every document class and by nothing before it.
-_ALONE = r"""% Compiles by itself; \input into a paper (with booktabs, graphicx) it gives the tables.
+_ALONE = r"""% Compiles alone; \input into a paper (with booktabs, graphicx) it gives the tables.
 \ifdefined\table\let\tablesend\relax\else
 \documentclass{article}
 \usepackage[T1]{fontenc}
@@ -148,6 +148,7 @@ def _latex_table(report: Report, table: Table) -> str:
         r"\centering",
         rf"\caption{{{_tex(table.title)}. {_tex(table.about)}}}",
         rf"\label{{tab:{report.title}:{re.sub('[^a-z0-9]+', '-', table.title.lower())}}}",
+        r"\par\smallskip",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'r' * count}}}",
         r"\toprule",

@@ -47,7 +47,7 @@ def summary(study: Study, rows: Sequence[Row], columns: Sequence[Column]) -> str
 def commit(cell: Cell) -> str:
     """Returns "1a2b3c4d5e", and says so if the tree had changes that no commit holds."""
     name = cell.environment.get("commit", "")[:10] or "unknown"
-    dirty = cell.environment.get("dirty", "").lower() in ("true", "1", "yes", "dirty")
+    dirty = cell.environment.get("tree") == "dirty"
     return f"{name} with uncommitted changes" if dirty else name
 
 
@@ -73,8 +73,8 @@ def remarks(study: Study, cells: Sequence[Cell], rows: Sequence[Row]) -> list[st
     found = []
     if tiny := tiny_runs(rows):
         found.append(
-            f"Tiny run: {tiny}. The papers train for 100 000 and more: compare these rows with each "
-            "other, not with published numbers."
+            f"Tiny run: {tiny}. Papers train for 100 000 and more: compare these rows with "
+            "each other, not with published numbers."
         )
     used = _used(cells)
     for name in study.evaluate.datasets:
@@ -96,7 +96,7 @@ def _mixtures(
 ) -> list[str]:
     """One line for each circumstance in which records differ, with the methods on each side."""
     done = [cell for cell in cells if cell.state == "complete"]
-    keys = sorted({key for cell in done for key in cell.environment} - {"commit", "dirty"})
+    keys = sorted({key for cell in done for key in cell.environment} - {"commit", "tree"})
     circumstances: list[tuple[str, Callable[[Cell], str]]] = [
         ("commit", commit),
         ("precision of training", lambda cell: _trained(cell, "precision")),

@@ -78,8 +78,8 @@ def choose_rows(study: Study, cells: Iterable[Cell]) -> tuple[list[Row], list[st
         full = [group for group in mine if len(group) == most]
         if len(full) < len(mine):
             remarks.append(
-                f"{method}: finished trials with fewer than {most} seeds do not compete for the table: "
-                f"{len(mine) - len(full)} of {len(mine)}."
+                f"{method}: finished trials with fewer than {most} seeds do not compete "
+                f"for the table: {len(mine) - len(full)} of {len(mine)}."
             )
         chosen, remark = _choose(study, sorted(full, key=lambda g: g[0].trial or 0))
         remarks += [f"{method}: {remark}"] if remark else []

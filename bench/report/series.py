@@ -25,6 +25,7 @@ class Trial:
     swept: dict[str, Any]
     values: dict[str | Column, list[float]]
     """A name stands for the objective of that name."""
+    assessors: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,10 @@ def make_trials(study: Study, cells: Sequence[Cell]) -> list[Trial]:
         values: dict[str | Column, list[float]] = {}
         for cell in group:
             pairs: list[tuple[str | Column, float]] = [*cell.objectives.items()]
-            for key, value in pairs + [*cell_means(cell).items()]:
+            for key, value in [*pairs, *cell_means(cell).items()]:
                 if math.isfinite(value):
                     values.setdefault(key, []).append(value)
-        trials.append(Trial(method, number, group[0].swept, values))
+        trials.append(Trial(method, number, group[0].swept, values, group[0].assessors))
     return trials
 
 
@@ -126,8 +127,7 @@ def quantity_label(trials: Sequence[Trial], key: str | Column) -> str:
     if isinstance(key, Column):
         name, title = key.metric, key.title
     else:
-        assessors = {c.assessor for t in trials for c in t.values if isinstance(c, Column)
-                     and c.metric == key and c.assessor}  # fmt: skip
+        assessors = {trial.assessors[key] for trial in trials if key in trial.assessors}
         name, title = key, " / ".join(sorted(assessors)) or metric_title(key)
     facts = metric(name)
     unit = f" ({facts.unit})" if facts.unit else ""

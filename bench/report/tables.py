@@ -62,7 +62,7 @@ def make_tables(
                 about=summary(study, rows, part),
                 groups=tuple(
                     (
-                        f"{place}{_partial(cells, name)}",
+                        f"{place}{_partial(cells, name).replace(' images', '')}",
                         tuple(_header(c, group, many=len(groups) > 1) for c in group),
                     )
                     for (name, place), group in groups

@@ -22,7 +22,8 @@ class ResidualBlock(nn.Module):
         self.residual_scale = residual_scale
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.residual_scale * self.tail(torch.relu(self.head(x)))
+        residual: Tensor = self.tail(torch.relu(self.head(x)))
+        return x + self.residual_scale * residual
 
 
 def upsampler(scale: int, channels: int) -> nn.Sequential:
@@ -40,9 +41,9 @@ def upsampler(scale: int, channels: int) -> nn.Sequential:
 class EDSRNetwork(nn.Module):
     """Lim et al., Enhanced Deep Residual Networks, CVPRW 2017; arXiv 1707.02921.
 
-    `(N, 3, H, W)` -> `(N, 3, scale*H, scale*W)`, both RGB in [0, 1]. The baseline is 16 blocks of 64
-    channels: 1,369,859 parameters at x2, 1,517,571 at x4. It works on the scale 0 to 255, as the
-    authors' code does by default.
+    `(N, 3, H, W)` -> `(N, 3, scale*H, scale*W)`, both RGB in [0, 1]. The baseline is 16 blocks of
+    64 channels: 1,369,859 parameters at x2, 1,517,571 at x4. It works on the scale 0 to 255, as
+    the authors' code does by default.
     """
 
     mean: Tensor

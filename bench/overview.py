@@ -1,0 +1,287 @@
+"""What the machine has and where a study stands: the verbs that only look."""
+
+import platform
+import time
+from collections import Counter
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from bench import sets
+from bench.api import load_records
+from bench.errors import BenchError
+from bench.method import Batch, Method, find_method, known_methods
+from bench.metrics import METRICS, metric
+from bench.progress import duration
+from bench.protocol import PROTOCOLS
+from bench.stages import plan_stages
+from bench.store import Store, home
+from bench.study import Study
+from bench.sweep import Place, default_workers, lock_holder
+from bench.train import Plan, choose_device, choose_precision, make_optimizers, update
+from bench.trial import cell_fingerprint, make_method, planned_cells, protocol_of, seeds_of
+from bench.weights import WEIGHTS, find
+
+Row = dict[str, Any]
+
+
+def study_status(name: str) -> Row:
+    """Returns counts of trials by state, the stale ones, who is sweeping, and the best so far."""
+    study, cells, _ = load_records(name)
+    states = Counter(cell.state for cell in cells)
+    best: dict[str, Row] = {}
+    for cell in cells:
+        for objective, value in cell.objectives.items():
+            sign = 1 if METRICS[objective].direction == "higher" else -1
+            if objective not in best or sign * value > sign * best[objective]["value"]:
+                best[objective] = {"value": value, "trial": cell.file_name, "swept": cell.swept}
+    holder, running = lock_holder(Place(home(), name))
+    return {
+        "study": name,
+        "of": planned_cells(study),
+        "complete": states["complete"],
+        "failed": {c.file_name: c.reason.splitlines()[0] for c in cells if c.state == "failed"},
+        "pruned": states["pruned"],
+        "running": running,
+        "stale": [
+            cell.file_name
+            for cell in cells
+            if cell.fingerprint != cell_fingerprint(study, cell.method, cell.swept, cell.seed)
+        ],
+        "swept_by": holder,
+        "best": best,
+    }
+
+
+def status_text(status: Row) -> str:
+    """Returns the status for people."""
+    done = status["complete"] + len(status["failed"]) + status["pruned"]
+    lines = [
+        f"{status['study']}: {done} of {status['of']} trials recorded "
+        f"({status['complete']} complete, {len(status['failed'])} failed, "
+        f"{status['pruned']} pruned)",
+        f"swept now by {status['swept_by']}" if status["swept_by"] else "not being swept now",
+    ]
+    lines += [f"running: {label}" for label in status["running"]]
+    lines += [f"failed: {name}: {reason}" for name, reason in status["failed"].items()]
+    if stale := status["stale"]:
+        lines.append(f"{len(stale)} stale (code, data or evaluation changed): {', '.join(stale)}")
+    for objective, best in status["best"].items():
+        swept = ", ".join(f"{key} {value:.4g}" for key, value in best["swept"].items())
+        where = f"{best['trial']} ({swept})" if swept else best["trial"]
+        lines.append(f"best {objective}: {best['value']:.4f} by {where}")
+    return "\n".join(lines)
+
+
+def study_plan(study: Study, workers: int | None = None) -> Row:
+    """Returns what a sweep would do and what it would cost, from a few timed steps.
+
+    The steps run on random pixels with fresh weights; nothing is trained or stored.
+    """
+    workers = workers or default_workers()
+    store = Store(home() / "store")
+    pixels = _pixels(study)
+    shared: dict[str, float] = {}
+    methods: list[Row] = []
+    for name, section in study.methods.items():
+        swept = {key: range_.sample() for key, range_ in section.ranges.items()}
+        method = make_method(study, name, swept, 0)
+        trials = study.trials_of(name) if section.ranges else 1
+        cells = trials * len(seeds_of(study, name))
+        stages, seconds = [], _seconds_to_restore(method) * pixels
+        for plan in plan_stages(method, study.task, study.train, study.budget.seeds[0]):
+            ready = store.has("stages", plan.key)
+            cost = 0.0 if ready else _seconds_to_train(plan)
+            once = plan.stage.seed is not None  # one training serves all seeds and trials
+            if once:
+                shared[plan.key] = cost
+            else:
+                seconds += cost
+            stages.append({"name": plan.stage.name, "steps": plan.steps, "seconds": cost,
+                           "in_store": ready, "once": once})  # fmt: skip
+        methods.append(
+            {
+                "name": name,
+                "use": section.use,
+                "ranges": {key: str(range_) for key, range_ in section.ranges.items()},
+                "cells": cells,
+                "stages": stages,
+                "seconds_each": seconds,
+            }
+        )
+    alone = sum(float(m["cells"]) * float(m["seconds_each"]) for m in methods)
+    total = alone / workers + sum(shared.values())
+    return {
+        "study": study.name,
+        "question": study.header,
+        "protocol": protocol_of(study),
+        "methods": methods,
+        "datasets": [_availability(name, study) for name in study.evaluate.datasets],
+        "metrics": {n: metric(n).unavailable() for n in study.evaluate.metrics},
+        "workers": workers,
+        "seconds": total,
+    }
+
+
+def _pixels(study: Study) -> int:
+    """LR pixels restored by each trial."""
+    names = [n for n in study.evaluate.datasets if not sets.missing(n)]
+    names += [study.select.dataset] if study.select else []
+    total = 0
+    for name in names:
+        for pair in sets.load_pairs(name, study.task.scale, study.task.degradation):
+            height, width = pair.hr().shape[:2]
+            total += height * width // study.task.scale**2
+    return total
+
+
+def _seconds_to_restore(method: Method, side: int = 96) -> float:
+    """Seconds per LR pixel."""
+    device = choose_device()
+    method.to(device)
+    lr = torch.rand(1, 3, side, side, device=device)
+    with torch.inference_mode():
+        method(lr)
+        began = time.perf_counter()
+        method(lr)
+    return (time.perf_counter() - began) / side**2
+
+
+def _seconds_to_train(plan: Plan, tries: int = 3) -> float:
+    """Seconds for a stage's updates, from a few on random pixels."""
+    device = choose_device()
+    plan.owner.to(device).train()
+    optimizers = make_optimizers(plan)
+    small = plan.patch // plan.scale
+    hr = torch.rand(plan.batch, 3, plan.patch, plan.patch, device=device)
+    lr = torch.rand(plan.batch, 3, small, small, device=device)
+    seconds = []
+    for step in range(tries):
+        began = time.perf_counter()
+        losses = update(plan.owner, plan.stage, Batch(lr, hr, hr, step), optimizers, plan)
+        [float(value) for value in losses.values()]  # waits for a GPU
+        seconds.append(time.perf_counter() - began)
+    return min(seconds) * plan.steps
+
+
+def _availability(name: str, study: Study) -> Row:
+    if why := sets.missing(name):
+        return {"name": name, "missing": why}
+    count, official, source = sets.describe(name, study.task.scale, study.task.degradation)
+    return {"name": name, "missing": None, "count": count, "official": official, "lr": source}
+
+
+def plan_text(plan: Row) -> str:
+    """Returns the plan for people."""
+    lines = [f"{plan['study']}: {plan['question'].splitlines()[0] if plan['question'] else ''}"]
+    for method in plan["methods"]:
+        ranges = ", ".join(f"{key} {text}" for key, text in method["ranges"].items())
+        lines.append(
+            f"  {method['name']:<14} {method['cells']:>4} x {duration(method['seconds_each'])}"
+            f"  {method['use']}" + (f", {ranges}" if ranges else "")
+        )
+        for stage in method["stages"]:
+            cost = "in the store" if stage["in_store"] else duration(stage["seconds"])
+            once = ", once for all trials" if stage["once"] else ""
+            lines.append(f"      stage {stage['name']}: {stage['steps']} steps, {cost}{once}")
+    lines.append(f"measured under {plan['protocol']} on:")
+    for row in plan["datasets"]:
+        lines.append(
+            f"  {row['name']:<14} missing: {row['missing']}"
+            if row["missing"]
+            else f"  {row['name']:<14} {row['count']}/{row['official']} images, LR: {row['lr']}"
+        )
+    for name, why in plan["metrics"].items():
+        lines.append(f"  {name:<14} {'-  ' + why if why else 'available'}")
+    lines.append(f"about {duration(plan['seconds'])} with {plan['workers']} workers (estimate)")
+    return "\n".join(lines)
+
+
+def inventory(what: str) -> list[Row]:
+    """Returns what there is of "methods", "datasets", "metrics" or "protocols"."""
+    if what == "methods":
+        found = [(path, find_method(path)) for path in known_methods()]
+        return [{"name": p, "task": cls.task, "source": cls.paper} for p, cls in found]
+    if what == "datasets":
+        return [
+            {"name": n, "images": d.official, "source": d.home, "licence": d.licence,
+             "unavailable": sets.missing(n)}
+            for n, d in sets.DATASETS.items()
+        ]  # fmt: skip
+    if what == "metrics":
+        return [
+            {"name": n, "better": m.direction, "unit": m.unit,
+             "kind": "full-reference" if m.reference else "no-reference",
+             "colour": m.colour, "source": m.source, "unavailable": m.unavailable()}
+            for n, m in METRICS.items()
+        ]  # fmt: skip
+    return [{"name": name, "rules": rules.title} for name, rules in PROTOCOLS.items()]
+
+
+def inventory_text(rows: list[Row]) -> str:
+    """Returns an inventory for people, one entry a paragraph."""
+    lines = []
+    for row in rows:
+        facts = [str(v) for k, v in row.items() if k not in ("name", "unavailable") and v]
+        lines.append(f"{row['name']:<24} {'; '.join(facts)}")
+        if row.get("unavailable"):
+            lines.append(f"{'':<24} not here: {row['unavailable']}")
+    return "\n".join(lines)
+
+
+def examine() -> Row:
+    """Returns versions, device, precision, folders, and the data and weights found."""
+    device = choose_device()
+    packages = ("bench", "torch", "numpy", "mlflow", "optuna", "pandas", "pyiqa", "lpips")
+    return {
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in packages},
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "precision": choose_precision("auto", device),
+        "workers": default_workers(),
+        "home": str(home()),
+        "data": str(sets.data_root().resolve()),
+        "datasets": {name: sets.missing(name) is None for name in sets.DATASETS},
+        "weights": {name: find(name) is not None for name in WEIGHTS},
+    }
+
+
+def doctor_text(found: Row) -> str:
+    """Returns the examination for people."""
+    lines = [f"{key:<10} {found[key]}" for key in ("python", "device", "threads", "precision")]
+    lines += [f"{name:<10} {number}" for name, number in found["packages"].items()]
+    lines += [f"{key:<10} {found[key]}" for key in ("home", "data")]
+    for key in ("datasets", "weights"):
+        here = [name for name, there in found[key].items() if there]
+        absent = [name for name, there in found[key].items() if not there]
+        lines.append(f"{key:<10} here: {', '.join(here) or 'none'}")
+        lines.append(f"{'':<10} not here: {', '.join(absent) or 'none'}")
+    return "\n".join(lines)
+
+
+def serve_mlflow(host: str, port: int) -> int:
+    """Runs MLflow's server on the records until it is interrupted; returns its exit status.
+
+    Raises BenchError for a host that others can reach: MLflow's server has no password by default.
+    """
+    import os
+    import subprocess
+    import sys
+
+    from bench.tracking import tracking_uri
+
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        raise BenchError(
+            f"--host {host}: others could read and change every record. Keep 127.0.0.1 and forward "
+            "the port (ssh -L), or run `mlflow server` yourself behind a login."
+        )
+    folder = home()
+    if not (folder / "mlflow.db").is_file() and "MLFLOW_TRACKING_URI" not in os.environ:
+        raise BenchError(f"{folder / 'mlflow.db'}: no records yet. Sweep a study first.")
+    command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port),
+               "--workers", "1", "--backend-store-uri", tracking_uri(folder),
+               "--default-artifact-root", (folder / "artifacts").as_uri()]  # fmt: skip
+    switches = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return subprocess.run(command, env={**os.environ, **switches}, check=False).returncode

@@ -1,0 +1,66 @@
+"""Published weights: found, missing, or not what they should be."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import weights
+from bench.errors import BenchError
+from bench.weights import WEIGHTS, Weights, find, why_missing
+
+HELLO = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"  # SHA-256 of "hello"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    monkeypatch.setitem(
+        WEIGHTS, "greeting", Weights("a/b.bin", "https://example.org/b", HELLO, "MIT")
+    )
+    return tmp_path
+
+
+def test_a_published_file_is_found(folder: Path) -> None:
+    (folder / "a").mkdir()
+    (folder / "a/b.bin").write_text("hello")
+    assert find("greeting") == folder / "a/b.bin"
+
+
+def test_a_file_elsewhere_is_found_second(folder: Path) -> None:
+    (folder / "elsewhere").write_text("hello")
+    assert find("greeting", elsewhere=folder / "elsewhere") == folder / "elsewhere"
+
+
+def test_a_missing_file_is_none_and_the_reason_says_where_to_get_it(folder: Path) -> None:
+    assert find("greeting") is None
+    why = why_missing("greeting")
+    assert all(part in why for part in ("a/b.bin", "https://example.org/b", "MIT", str(folder)))
+
+
+def test_another_file_under_that_name_is_refused(folder: Path) -> None:
+    (folder / "a").mkdir()
+    (folder / "a/b.bin").write_text("hello")
+    assert find("greeting")
+    (folder / "a/b.bin").write_text("hello, changed")  # after it was checked once
+    with pytest.raises(BenchError, match=r"a/b\.bin: not the published file"):
+        find("greeting")
+
+
+def test_an_unknown_name_is_told_with_the_nearest() -> None:
+    with pytest.raises(BenchError, match="Did you mean 'niqe'"):
+        find("nique")
+
+
+def test_every_entry_has_an_address_a_licence_and_a_checksum() -> None:
+    for entry in WEIGHTS.values():
+        assert entry.home.startswith("https://") and entry.licence
+        assert len(entry.sha256) in (8, 64) and int(entry.sha256, 16)
+    assert len({entry.path for entry in WEIGHTS.values()}) == len(WEIGHTS)
+
+
+@pytest.mark.data
+def test_the_files_here_are_the_published_ones(weights_root: Path) -> None:
+    assert weights.weights_root() == weights_root
+    assert find("niqe") is not None
+    for name in WEIGHTS:
+        find(name)
