@@ -20,7 +20,8 @@ from bench.method import Method, find_method, load_method
 from bench.metrics import metric
 from bench.progress import Lines, Screen
 from bench.protocol import PROTOCOLS, default_protocol, quantise
-from bench.records import Cell, load_cells, scores_frame
+from bench.records import Cell, load_scores
+from bench.report.render import write_report
 from bench.stages import train_stages
 from bench.store import Store, home
 from bench.study import Study, TaskSection
@@ -69,37 +70,6 @@ def run_study(
         study, home(), workers=workers, fresh=fresh, yaml=yaml, screen=screen, report=report
     )
     return Swept(cells, written)
-
-
-def load_records(name: str) -> tuple[Study, list[Cell], Path]:
-    """Returns a swept study, its cells and the folder of its pictures.
-
-    Raises BenchError with the known names if nothing of that name has been swept here.
-    """
-    folder = home() / "studies" / name
-    file = folder / "study.json"
-    if not file.is_file():
-        known = [p.parent.name for p in (home() / "studies").glob("*/study.json")]
-        raise BenchError(f"no records in {home()}: {unknown('study', name, known)} Sweep it first.")
-    study = Study.model_validate_json(file.read_text())
-    cells = [c for c in load_cells(folder / "cells") if c.method in study.methods]
-    return study, cells, folder / "pictures"
-
-
-def load_scores(name: str) -> "pd.DataFrame":
-    """Returns the scores of a swept study: study, method, trial, seed, dataset, scale, image,
-    metric, protocol, value; one row for each image and metric."""
-    return scores_frame(load_records(name)[1])
-
-
-def write_report(
-    name: str, out: Path | None = None, formats: Sequence[str] = ("md", "tex", "csv", "html")
-) -> dict[str, Path]:
-    """Renders tables and figures of a swept study from its records; returns what was written."""
-    from bench.report.render import render
-
-    study, cells, pictures = load_records(name)
-    return render(study, cells, pictures, out or Path("reports") / name, formats=tuple(formats))
 
 
 def prepare_method(

@@ -52,14 +52,16 @@ def _override(document: Document, text: str) -> None:
     path = tuple(key.strip().split("."))
     if not equals or not all(path):
         raise BenchError(f"--set {text!r}: write --set dotted.path=value.")
-    node = document.data
-    for part in path[:-1]:
-        inner = node.setdefault(part, {})
-        if not isinstance(inner, dict):
-            raise BenchError(f"--set {text!r}: {part!r} is a value, not a section.")
-        node = inner
-    node[path[-1]] = parse_scalar(value)
     document.lines = {k: v for k, v in document.lines.items() if k[: len(path)] != path}
+    node = document.data
+    for depth, part in enumerate(path[:-1], start=1):
+        if part not in node:
+            node[part] = {}
+            document.lines[path[:depth]] = 0
+        node = node[part]
+        if not isinstance(node, dict):
+            raise BenchError(f"--set {text!r}: {part!r} is a value, not a section.")
+    node[path[-1]] = parse_scalar(value)
     document.lines[path] = 0
 
 

@@ -234,7 +234,7 @@ def restore(
 @click.option("--out", type=click.Path(path_type=Path))
 def report(study: str, formats: str, out: Path | None) -> int:
     """Renders the tables and figures of a swept STUDY (its name or file) from its records."""
-    from bench.api import write_report
+    from bench.report.render import write_report
 
     known = ("md", "tex", "csv", "html")
     for name in _names(formats):

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import pydantic
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.errors import BenchError, unknown
+from bench.protocol import Task
 
-Task = Literal["super-resolution", "enhancement", "low-light", "deblurring"]
 Losses = Mapping[str, Tensor] | Iterator[tuple[str, Tensor]]
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from bench import sets
-from bench.api import load_records
 from bench.errors import BenchError
 from bench.method import Batch, Method, find_method, known_methods
 from bench.metrics import METRICS, metric
 from bench.progress import duration
 from bench.protocol import PROTOCOLS
+from bench.records import load_records
 from bench.stages import plan_stages
 from bench.store import Store, home
 from bench.study import Study

@@ -15,6 +15,7 @@ from bench.errors import BenchError, unknown
 if TYPE_CHECKING:
     from torch import Tensor
 
+Task = Literal["super-resolution", "enhancement", "low-light", "deblurring"]
 Image = NDArray[np.uint8]
 """(H, W, 3) RGB, or (H, W) for a single-channel file; 0 to 255."""
 Plane = NDArray[np.float64]
@@ -87,7 +88,7 @@ def protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
-def default_protocol(task: str) -> str:
+def default_protocol(task: Task) -> str:
     """Returns the name of the protocol that the papers of a task use.
 
     >>> default_protocol("super-resolution"), default_protocol("low-light")

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from bench.errors import BenchError
+from bench.errors import BenchError, unknown
+from bench.store import home
+from bench.study import Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,3 +160,24 @@ def scores_frame(cells: list[Cell]) -> "pd.DataFrame":
         for score in c.scores
     ]
     return pd.DataFrame(rows, columns=["study", "method", "trial", "seed", *Score._fields])
+
+
+def load_records(name: str) -> tuple[Study, list[Cell], Path]:
+    """Returns a swept study, its cells and the folder of its pictures.
+
+    Raises BenchError with the known names if nothing of that name has been swept here.
+    """
+    folder = home() / "studies" / name
+    file = folder / "study.json"
+    if not file.is_file():
+        known = [p.parent.name for p in (home() / "studies").glob("*/study.json")]
+        raise BenchError(f"no records in {home()}: {unknown('study', name, known)} Sweep it first.")
+    study = Study.model_validate_json(file.read_text())
+    cells = [c for c in load_cells(folder / "cells") if c.method in study.methods]
+    return study, cells, folder / "pictures"
+
+
+def load_scores(name: str) -> "pd.DataFrame":
+    """Returns the scores of a swept study: study, method, trial, seed, dataset, scale, image,
+    metric, protocol, value; one row for each image and metric."""
+    return scores_frame(load_records(name)[1])

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bench.method import Task
+from bench.protocol import Task
 from bench.space import Range, is_range, parse_range
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
@@ -61,7 +61,8 @@ class SelectSection(Section):
     @property
     def directions(self) -> list[Literal["maximize", "minimize"]]:
         """One per objective."""
-        return ["maximize" for _ in self.maximize] + ["minimize" for _ in self.minimize]
+        up: list[Literal["maximize", "minimize"]] = ["maximize"] * len(self.maximize)
+        return up + ["minimize"] * len(self.minimize)
 
 
 class EvaluateSection(Section):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.errors import BenchError, unknown
 from bench.metrics import metric
-from bench.records import Cell, scores_frame
+from bench.records import Cell, load_records, scores_frame
 from bench.report.markup import Figure, Report, to_html, to_latex, to_markdown
 from bench.report.provenance import commit, remarks, sections
 from bench.report.rows import Row, choose_rows, objective_names
@@ -63,6 +63,14 @@ def render(
     if "csv" in formats:
         written |= _write_scores(cells, out)
     return written
+
+
+def write_report(
+    name: str, out: Path | None = None, formats: Sequence[str] = FORMATS
+) -> dict[str, Path]:
+    """Renders tables and figures of a swept study from its records; returns what was written."""
+    study, cells, pictures = load_records(name)
+    return render(study, cells, pictures, out or Path("reports") / name, formats=tuple(formats))
 
 
 def _write_scores(cells: list[Cell], out: Path) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 MEAN = (0.4488, 0.4371, 0.4040)
 """RGB mean of DIV2K, from EDSR-PyTorch."""
@@ -22,8 +23,32 @@ class ResidualBlock(nn.Module):
         self.residual_scale = residual_scale
 
     def forward(self, x: Tensor) -> Tensor:
-        residual: Tensor = self.tail(torch.relu(self.head(x)))
-        return x + self.residual_scale * residual
+        residual: Tensor = self.tail(torch.relu_(self.head(x)))
+        return x + residual if self.residual_scale == 1 else x + self.residual_scale * residual
+
+
+class ShuffleConv(nn.Conv2d):
+    """A 3x3 convolution and pixel shuffle: `(N, C, H, W)` -> `(N, outputs, step*H, step*W)`.
+
+    The same parameters and the same result as Conv2d and PixelShuffle. Shuffling moves single
+    numbers; with the filters put into the order (row, column, channel) first, it moves whole
+    pixels of a channels-last tensor, which takes a quarter of the time (measured, bf16, CPU).
+    """
+
+    def __init__(self, inputs: int, outputs: int, step: int) -> None:
+        super().__init__(inputs, outputs * step**2, 3, padding=1)
+        self.step = step
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, _, height, width = x.shape
+        step, outputs = self.step, self.out_channels // self.step**2
+        assert self.bias is not None
+        order = (outputs, step, step)
+        weight = self.weight.unflatten(0, order).movedim(0, 2).flatten(0, 2)
+        bias = self.bias.unflatten(0, order).movedim(0, 2).flatten()
+        x = F.conv2d(x, weight, bias, padding=1).permute(0, 2, 3, 1)
+        x = x.reshape(n, height, width, step, step, outputs).transpose(2, 3)
+        return x.reshape(n, step * height, step * width, outputs).permute(0, 3, 1, 2)
 
 
 def upsampler(scale: int, channels: int) -> nn.Sequential:
@@ -32,10 +57,7 @@ def upsampler(scale: int, channels: int) -> nn.Sequential:
     Scales that are powers of two go in steps of two, as in EDSR-PyTorch; others in one.
     """
     steps = [2] * (scale.bit_length() - 1) if scale & (scale - 1) == 0 else [scale]
-    layers: list[nn.Module] = []
-    for step in steps:
-        layers += [conv3x3(channels, channels * step**2), nn.PixelShuffle(step)]
-    return nn.Sequential(*layers)
+    return nn.Sequential(*(ShuffleConv(channels, channels, step) for step in steps))
 
 
 class EDSRNetwork(nn.Module):
