@@ -1,5 +1,7 @@
 """Loads a study file and reports every mistake in it at once, before the first training step."""
 
+import inspect
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -11,9 +13,10 @@ from bench import metrics, protocol, sets
 from bench.degrade import DEGRADATIONS
 from bench.errors import BenchError, unknown
 from bench.located_yaml import Document, Keys, load_yaml, parse_scalar
-from bench.method import Method, build_method, find_method
+from bench.method import Method, build_method, check_hyperparameters, find_method
 from bench.space import Range, is_range, parse_range
 from bench.study import (
+    METHOD_NAME,
     BudgetSection,
     EvaluateSection,
     MethodSection,
@@ -75,7 +78,7 @@ class _Check:
         self.train: TrainSection | None = None
         self.select: SelectSection | None = None
         self.evaluate: EvaluateSection | None = None
-        self.budget = BudgetSection()
+        self.budget: BudgetSection | None = BudgetSection()
         self.ranges: dict[str, dict[str, Range]] = {}
 
     def add(self, path: Keys, message: str) -> None:
@@ -90,13 +93,17 @@ class _Check:
         for key in ("name", "task", "methods", "evaluate"):
             if key not in data:
                 self.add((), f"{key!r} is missing. Known: {', '.join(k for k in top)}.")
+        for key in data:
+            if data[key] is None and key in top and key != "name":
+                self.add((key,), "empty. Fill it in, or delete the line.")
         if "name" in data:
             self._typed((), pydantic.create_model("Named", name=(Name, ...)), data)
         self.task = self._section("task", TaskSection)
         self.train = self._section("train", TrainSection)
         self.select = self._section("select", SelectSection)
         self.evaluate = self._section("evaluate", EvaluateSection)
-        self.budget = self._section("budget", BudgetSection) or BudgetSection()
+        if "budget" in data:
+            self.budget = self._section("budget", BudgetSection)
 
     def _section(self, key: str, model: type[Section]) -> Any:
         data = self.document.data.get(key)
@@ -137,6 +144,8 @@ class _Check:
 
     def _method(self, name: str, data: Any) -> None:
         path: Keys = ("methods", name)
+        if not re.fullmatch(METHOD_NAME, name):
+            self.add(path, "a method's name is made of letters, digits, '_' and '-'.")
         section: MethodSection | None = self._typed(path, MethodSection, data)
         if section is None:
             return
@@ -156,20 +165,30 @@ class _Check:
         except BenchError as error:
             self.add((*path, "use"), str(error))
             return
-        if self.task is not None:
+        if self.task is not None and self._extremes(path, cls, values):
             self._build(path, cls, values, self.task)
+
+    def _extremes(self, path: Keys, cls: type[Method], values: dict[str, Any]) -> bool:
+        """Whether the constructor takes the values, also those that the sampler may choose."""
+        before = len(self.problems)
+        scale = {} if self.task is None else {"scale": self.task.scale}
+        takes_scale = "scale" in inspect.signature(cls.__init__).parameters
+        ranges = self.ranges[str(path[-1])]
+        tried = [{}, *({key: v} for key, range_ in ranges.items() for v in range_.extremes())]
+        for chosen in tried:
+            given = {**(scale if takes_scale else {}), **values, **chosen}
+            for text in check_hyperparameters(cls, given)[1]:
+                named = text.split("'")[1]
+                self.add((*path, named) if named in values else path, text)
+        return len(self.problems) == before
 
     def _build(
         self, path: Keys, cls: type[Method], values: dict[str, Any], task: TaskSection
     ) -> None:
-        try:
-            with torch.device("meta"):
-                method = build_method(cls, values, task.scale)
-        except BenchError as error:
-            for line in str(error).splitlines():
-                named = line.split("'")[1] if line.count("'") > 1 else ""
-                self.add((*path, named) if named in values else path, line)
-            return
+        with torch.device("meta"):
+            method = build_method(cls, values, task.scale)
+        if (own := method.hyperparameters.get("scale", task.scale)) != task.scale:
+            self.add((*path, "scale"), f"the task's scale is {task.scale}, got {own}.")
         if method.task != task.kind:
             self.add(
                 (*path, "use"), f"{cls.__name__} is for {method.task}, the task is {task.kind}."
@@ -221,24 +240,29 @@ class _Check:
     def search(self) -> None:
         """Objectives, and what sampler and pruner can do."""
         swept = {name: ranges for name, ranges in self.ranges.items() if ranges}
+        if self.budget is not None:
+            self._budget(self.budget, swept)
         if self.select is None:
             if swept and "select" not in self.document.data:
                 self.add((), f"'select' is missing, and {min(swept)} has ranges to choose from.")
             return
         self._objectives(self.select)
-        if self.budget.pruner != "none" and len(self.select.objectives) > 1:
+
+    def _budget(self, budget: BudgetSection, swept: dict[str, dict[str, Range]]) -> None:
+        objectives = self.select.objectives if self.select else ()
+        if budget.pruner != "none" and len(objectives) > 1:
             message = "several objectives cannot be pruned. Name one objective, or pruner: none."
             self.add(("budget", "pruner"), message)
-        seeds = self.budget.seeds
-        if not seeds or len(set(seeds)) != len(seeds):
-            self.add(("budget", "seeds"), f"needs different whole numbers, got {list(seeds)}.")
+        if not budget.seeds or len(set(budget.seeds)) != len(budget.seeds):
+            message = f"needs different whole numbers, got {list(budget.seeds)}."
+            self.add(("budget", "seeds"), message)
         for name, ranges in swept.items():
             for key, range_ in ranges.items():
                 path = ("methods", name, key)
-                if self.budget.sampler == "grid" and range_.values() is None:
+                if budget.sampler == "grid" and range_.values() is None:
                     self.add(path, f"sampler grid cannot count {range_}. Write {{grid: [...]}}.")
-                if self.budget.sampler != "grid" and range_.kind == "grid":
-                    message = f"needs sampler: grid, got {self.budget.sampler}. Or write choice."
+                if budget.sampler != "grid" and range_.kind == "grid":
+                    message = f"needs sampler: grid, got {budget.sampler}. Or write choice."
                     self.add(path, message)
 
     def _objectives(self, select: SelectSection) -> None:
@@ -257,7 +281,9 @@ class _Check:
             self.add(("select", "dataset"), message)
 
     def _objective(self, path: Keys, key: str, name: str) -> None:
-        computed = self.evaluate.metrics if self.evaluate else ()
+        if self.evaluate is None:
+            return
+        computed = self.evaluate.metrics
         if name not in computed:
             self.add(
                 path,

@@ -31,10 +31,14 @@ class Range(BaseModel):
         return self.choices
 
     def sample(self) -> Value:
-        """Returns a value that is certainly inside: the low end or the first choice."""
+        """Returns one value, for plans: the high end, which costs most, or the last choice."""
+        return self.extremes()[-1]
+
+    def extremes(self) -> tuple[Value, ...]:
+        """Returns values that stand for all of them: both ends, or every choice."""
         if self.kind == "float":
-            return self.low
-        return int(self.low) if self.kind == "int" else self.choices[0]
+            return self.low, self.high
+        return (int(self.low), int(self.high)) if self.kind == "int" else self.choices
 
     def __str__(self) -> str:
         if self.kind in ("float", "int"):

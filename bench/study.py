@@ -3,13 +3,15 @@
 import hashlib
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from bench.protocol import Task
 from bench.space import Range, is_range, parse_range
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 """Also a folder's name and part of an address."""
+METHOD_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+"""Also part of a file's name."""
 
 
 class Section(BaseModel):
@@ -50,7 +52,7 @@ class SelectSection(Section):
     dataset: str
     maximize: tuple[str, ...] = ()
     minimize: tuple[str, ...] = ()
-    allow_reported: bool = False
+    allow_reported: StrictBool = False
     """Permits a selection set that `evaluate` also reports; the tables then say so."""
 
     @property
@@ -114,7 +116,7 @@ class Study(Section):
     name: Name
     task: TaskSection
     train: TrainSection | None = None
-    methods: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], MethodSection]
+    methods: dict[Annotated[str, Field(pattern=METHOD_NAME)], MethodSection]
     select: SelectSection | None = None
     evaluate: EvaluateSection
     budget: BudgetSection = BudgetSection()

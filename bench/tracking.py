@@ -1,6 +1,7 @@
 """The only door to MLflow. One process writes; a run is the record of one trial's attempt."""
 
 import json
+import logging
 import math
 import os
 import re
@@ -34,6 +35,7 @@ from mlflow.entities import (  # noqa: E402 - after the switches above
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
 
+logging.getLogger("mlflow").setLevel(logging.WARNING)  # no lines about making its tables
 EXPERIMENT = "bench"
 WEIGHTS_LIMIT = 50_000_000  # bytes; larger weights stay in the store, their path in the run
 Points = Sequence[tuple[int, Mapping[str, float]]]

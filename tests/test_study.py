@@ -149,7 +149,7 @@ GAMMA = "{float: [0.0, 1.0]}"
          ["[2]"]),
         (("task: {kind: super-resolution, scale: 2}", "task:"), "small.yaml:2: task:", ["empty"]),
         (("{trials: 2}", ""), "small.yaml:11: budget:", ["empty"]),
-        (("bicubic:", "'bi cubic':"), "small.yaml:5: methods.bi cubic:", ["bi cubic"]),
+        (("bicubic:", "'bi cubic':"), "small.yaml:5: methods.bi cubic:", ["letters, digits"]),
         # names
         (("methods.classical.Bicubic", "methods.classical.Bicubik"),
          "small.yaml:5: methods.bicubic.use:", ["Did you mean 'methods.classical.Bicubic'?"]),
@@ -171,8 +171,8 @@ GAMMA = "{float: [0.0, 1.0]}"
          "small.yaml:11: evaluate.protocol:", ["unknown protocol 'sr-y'", "'sr-y@1'"]),
         (("scale: 2}", "scale: 2, degradation: bicubick}"), "small.yaml:2: task.degradation:",
          ["unknown degradation", "'bicubic'"]),
-        (("kind: super-resolution", "kind: deblurring"), "small.yaml:5: methods.bicubic.use:",
-         ["Bicubic is for super-resolution, the task is deblurring"]),
+        (("{use: methods.classical.Bicubic}", "{use: methods.classical.Bicubic, scale: 3}"),
+         "small.yaml:5: methods.bicubic.scale:", ["task's scale is 2, got 3"]),
         # ranges
         ((GAMMA, "{float: [1.0, 0.5]}"), "small.yaml:6: methods.edsr.gamma:",
          ["low 1 is above high 0.5"]),
@@ -195,6 +195,8 @@ GAMMA = "{float: [0.0, 1.0]}"
         ((GAMMA, "{float: [-1, 1]}"), "small.yaml:6: methods.edsr.gamma:", ["greater than", "-1"]),
         (("blocks: 1", "blocks: {choice: [1, many]}"), "small.yaml:6: methods.edsr.blocks:",
          ["'many'"]),
+        (("blocks: 1", "blocks: {int: [0, 3]}"), "small.yaml:6: methods.edsr.blocks:",
+         ["greater than or equal to 1, got 0"]),
         # search
         (("maximize: [psnr_y]", "maximize: [psnr]"), "small.yaml:7: select.maximize.0:",
          ["not computed", "Did you mean 'psnr_y'?"]),
@@ -258,6 +260,22 @@ def test_a_broken_section_brings_no_second_complaint(folder: Path) -> None:
     (line,) = mistakes(folder, ("metrics: [psnr_y, ssim_y]", "metric: [psnr_y]"), (
         "datasets: [bsd100]", "datasets: [bsd100]\n  metrics: [psnr_y]"))  # fmt: skip
     assert "unknown key 'metric'" in line
+
+
+def test_a_method_for_another_task_is_refused(folder: Path) -> None:
+    lines = mistakes(folder, ("kind: super-resolution", "kind: deblurring"))
+    why = "is for super-resolution, the task is deblurring."
+    assert lines == [
+        f"small.yaml:5: methods.bicubic.use: Bicubic {why}",
+        f"small.yaml:6: methods.edsr.use: EDSR {why}",
+    ]
+
+
+def test_an_empty_choice_of_methods_is_refused(folder: Path) -> None:
+    (line,) = mistakes(folder, overrides=("methods={}",))
+    assert line.startswith("--set: methods: name: {use: dotted.path")
+    (line,) = mistakes(folder, overrides=("methods=null",))
+    assert line.startswith("--set: methods: empty")
 
 
 def test_seeds_are_checked_without_a_search_too(folder: Path) -> None:

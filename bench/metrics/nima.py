@@ -5,6 +5,7 @@ The published assessor is trained on AVA's votes. Without them the harness train
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -96,7 +97,7 @@ class NIMA(Method):
 
     def stages(self) -> tuple[Stage, ...]:
         """One stage; its seed is fixed, so that every trial of every study shares the assessor."""
-        return (self._stage,)
+        return (replace(self._stage, trains=self),)
 
     def training_step(self, batch: Batch, stage: Stage) -> Losses:
         """Returns the EMD between predicted and taught marks on freshly distorted `batch.hr`."""
