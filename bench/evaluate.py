@@ -84,11 +84,10 @@ def evaluate(
             sr = quantise(restore(method, to_tensor(pair.lr(), device)))
         except Unscorable as error:
             raise ValueError(f"{place}: {error}") from None
-        if sr.shape[:2] != hr.shape[:2]:
-            raise ValueError(
-                f"{place}: {type(method).__name__} made {sr.shape[1]}x{sr.shape[0]} pixels, "
-                f"HR has {hr.shape[1]}x{hr.shape[0]}"
-            )
+        wanted = (*hr.shape[:2], 3)  # one channel would broadcast into a plausible score
+        if sr.shape != wanted:
+            sizes = ["x".join(map(str, (w, h, c))) for h, w, c in (sr.shape, wanted)]
+            raise ValueError(f"{place}: {type(method).__name__} made {sizes[0]}, HR is {sizes[1]}")
         if save is not None:
             sets.write_image(save / dataset / f"{pair.stem}.png", sr)
         for name, score in scorers.items():

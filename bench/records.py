@@ -121,11 +121,15 @@ def write_cell(folder: Path, cell: Cell) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{cell.file_name}.json"
     handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
-    with os.fdopen(handle, "w") as file:
-        file.write(cell.model_dump_json())
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(cell.model_dump_json())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
     return path
 
 

@@ -142,8 +142,12 @@ class Sampler:
         return None
 
     def report(self, key: int, step: int, value: float) -> bool:
-        """Passes on an intermediate value; returns whether the trial should be stopped."""
-        trial = self._open[key]
+        """Passes on an intermediate value; returns whether the trial should be stopped.
+
+        A finished trial that is measured again is never stopped.
+        """
+        if (trial := self._open.get(key)) is None:
+            return False
         trial.report(value, step)
         return trial.should_prune()
 

@@ -162,6 +162,7 @@ def _load_stage(plan: Plan, store: Store, device: torch.device, reused: bool) ->
     entry = store.entry("stages", plan.key)
     state = torch.load(entry / "weights.pth", map_location=device, weights_only=True)
     plan.owner.load_state_dict(state)
+    plan.owner.eval()  # so that a part just trained and one from the store do the same
     record = TrainedStage.model_validate_json((entry / "stage.json").read_text())
     return record.model_copy(update={"reused": reused})
 
@@ -189,7 +190,9 @@ def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
     )
 
     def write(folder: Path) -> None:
-        torch.save(plan.owner.state_dict(), folder / "weights.pth")
+        # given a path, torch writes by itself and does not say when the disk is full
+        with open(folder / "weights.pth", "wb") as file:
+            torch.save(plan.owner.state_dict(), file)
         (folder / "stage.json").write_text(record.model_dump_json())
         (folder / "history.json").write_text(json.dumps(history))
 

@@ -9,7 +9,7 @@ import fcntl
 import os
 import shutil
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -39,6 +39,7 @@ from bench.trial import (
     Scored,
     Strip,
     cell_fingerprint,
+    disk_is_full,
     environment,
     measure_digest,
     planned_cells,
@@ -107,20 +108,30 @@ def sweep(
     """
     place = Place(home, study.name)
     with study_lock(place) as tell:
-        driver = Driver(study, place, executor or LocalExecutor(workers or default_workers()))
+        with one_at_a_time(home):
+            driver = Driver(study, place, executor or LocalExecutor(workers or default_workers()))
         driver.screen, driver.tell = screen or Screen(), tell
         if fresh:
             driver.forget()
-        driver.start(yaml)
+        driver.claim()
         try:
+            driver.start(yaml)
             driver.run()
-        except BaseException:
-            driver.stop("KILLED")
+            cells = driver.current()
+            folder = report(cells) if report else None
+            driver.stop("FAILED" if any(c.state == "failed" for c in cells) else "FINISHED", folder)
+        except BaseException as error:
+            full = disk_is_full(error)
+            with contextlib.suppress(*(Exception,) if full else ()):  # nor may this find room
+                driver.stop("KILLED")
+            if full and not isinstance(error, BenchError):
+                raise BenchError(_stopped(study, f"the disk is full ({home})")) from error
             raise
-        cells = driver.current()
-        folder = report(cells) if report else None
-        driver.stop("FAILED" if any(c.state == "failed" for c in cells) else "FINISHED", folder)
         return cells
+
+
+def _stopped(study: Study, reason: str) -> str:
+    return f"{study.name}: {reason}. Nothing is lost: make room and run the same command again."
 
 
 def default_workers() -> int:
@@ -128,6 +139,15 @@ def default_workers() -> int:
     import torch
 
     return torch.cuda.device_count() or max(1, len(os.sched_getaffinity(0)) // 2)
+
+
+@contextlib.contextmanager
+def one_at_a_time(home: Path) -> Iterator[None]:
+    """Lets one process of a home make the databases: two at once get in each other's way."""
+    home.mkdir(parents=True, exist_ok=True)
+    with open(home / "lock", "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager
@@ -191,25 +211,32 @@ class Driver:
         self.cells: dict[str, Cell] = {}
         self.queue: deque[Job] = deque()
         self.flights: dict[Handle, Flight] = {}
+        self.losses: Counter[str] = Counter()
         self.seeds = {name: seeds_of(study, name) for name in study.methods}
 
     # --- before and after -----------------------------------------------------------------------
 
     def forget(self) -> None:
-        """Puts the records aside and starts the search anew."""
+        """Puts the records aside and starts the search anew.
+
+        The records go first: a new trial must never be completed by an old one's.
+        """
+        if self.place.cells.is_dir():
+            stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
+            self.place.cells.rename(self.place.root / f"cells-{stamp}")
+        shutil.rmtree(self.place.pictures, ignore_errors=True)
+        self.tracking.archive_study()
         for name, sampler in self.samplers.items():
             sampler.delete()
             self.samplers[name] = Sampler(self.place.home, self.study, name)
-        self.tracking.archive_study()
-        if self.place.cells.is_dir():
-            stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-            self.place.cells.rename(self.place.root / f"cells-{stamp}")
-        shutil.rmtree(self.place.pictures, ignore_errors=True)
 
-    def start(self, yaml: str) -> None:
-        """Checks that old and new trials belong together, and mends what a kill left behind."""
+    def claim(self) -> None:
+        """Raises BenchError if old and new trials do not belong together."""
         for name, sampler in self.samplers.items():
             sampler.claim(self._settings(name))
+
+    def start(self, yaml: str) -> None:
+        """Takes up what is recorded, and mends what a kill left behind."""
         self.place.study_file.write_text(self.study.model_dump_json(indent=1))
         for cell in load_cells(self.place.cells) if self.place.cells.is_dir() else []:
             if cell.method in self.study.methods:
@@ -412,10 +439,7 @@ class Driver:
                 del self.flights[handle]
                 self._lost(handle, flight, reason)
             case Halt(reason):
-                raise BenchError(
-                    f"{self.study.name}: {reason}. Nothing is lost: make room and run the same "
-                    "command again."
-                )
+                raise BenchError(_stopped(self.study, reason))
             case Note() | Scored():
                 pass
 
@@ -434,8 +458,10 @@ class Driver:
     def _lost(self, handle: Handle, flight: Flight, reason: str) -> None:
         self.tracking.kill(flight.run, reason)
         job = flight.job
-        if job.attempt + 1 < ATTEMPTS:
-            self.screen.note(f"{_label(job)}: {reason}; attempt {job.attempt + 2} of {ATTEMPTS}")
+        name = Cell.name_file(job.method, job.trial, job.seed)
+        self.losses[name] += 1  # a sweep that was interrupted has not tried in vain
+        if (lost := self.losses[name]) < ATTEMPTS:
+            self.screen.note(f"{_label(job)}: {reason}; attempt {lost + 1} of {ATTEMPTS}")
             self.queue.appendleft(job.model_copy(update={"attempt": job.attempt + 1}))
             return
         failed = self._without_result(job, "failed", f"lost {ATTEMPTS} times: {reason}")

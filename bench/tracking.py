@@ -64,7 +64,9 @@ class Tracking:
                     EXPERIMENT, artifact_location=(home / "artifacts").as_uri()
                 )
             )
-        except MlflowException as error:
+        except Exception as error:
+            if not isinstance(error, MlflowException) and "database" not in str(error):
+                raise
             raise BenchError(
                 f"MLflow cannot open {uri}: {str(error).splitlines()[0]} If the database is of "
                 f"another MLflow version, back it up and run `mlflow db upgrade {uri}`."
@@ -184,6 +186,8 @@ class Tracking:
         """Takes the study's runs out of what later sweeps see; they stay in MLflow."""
         for kind in ("study", "trial"):
             for run in self._search(kind):
+                if run.info.status == "RUNNING":  # a killed driver left it
+                    self.kill(run.info.run_id, "driver lost")
                 self._client.set_tag(run.info.run_id, "bench.kind", f"archived {kind}")
 
     def kill(self, run: str, reason: str) -> None:

@@ -196,7 +196,8 @@ def _write_checkpoint(
         "seconds": seconds,
     }
     temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
+    with open(temporary, "wb") as file:  # given a path, torch does not say when the disk is full
+        torch.save(state, file)
     temporary.replace(path)
 
 

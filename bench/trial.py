@@ -7,6 +7,7 @@ and Pillow.
 import errno
 import hashlib
 import io
+import math
 import os
 import platform
 import subprocess
@@ -120,8 +121,8 @@ def run_trial(job: Job) -> Iterator[Event]:
     except (BenchError, Diverged) as error:
         state, reason = "failed", str(error)
     except Exception as error:  # a trial that fails is recorded, and the sweep goes on
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            yield Halt(f"the disk is full ({error.filename or job.store})")
+        if disk_is_full(error):
+            yield Halt(f"the disk is full ({getattr(error, 'filename', None) or job.store})")
             return
         state, reason = "failed", f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
     yield Done(
@@ -145,6 +146,17 @@ def run_trial(job: Job) -> Iterator[Event]:
             **vars(found),
         )
     )
+
+
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether an error, or what it was raised from, says that there is no room left."""
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "disk is full" in str(error):  # SQLite's words, in whatever they are wrapped
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def make_method(study: Study, name: str, swept: dict[str, Any], seed: int) -> Method:
@@ -203,7 +215,11 @@ def _objectives(study: Study, method: Method, scorers: Any, protocol: str) -> di
         degradation=study.task.degradation,
     ):  # fmt: skip
         pass
-    return {name: found.mean(study.select.dataset, name) for name in chosen}
+    values = {name: found.mean(study.select.dataset, name) for name in chosen}
+    if lacking := [name for name, value in values.items() if math.isnan(value)]:
+        reasons = [f"{place}: {why}" for place, why in found.unavailable.items()]
+        raise BenchError(f"no value for the objective {lacking[0]}: {'; '.join(reasons)}")
+    return values
 
 
 def _measure(

@@ -5,17 +5,21 @@ A command is run by a process of its own, which may be killed. To save each of t
 are three sets of a few 48x48 pictures, the methods a convolution: a sweep takes a second or two.
 """
 
+import atexit
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +45,14 @@ from bench.method import Method, Stage
 
 
 class Shift(Method):
-    """Enlarges, adds a little of a trained convolution, and makes a known error."""
+    """Enlarges, adds a little of a trained convolution, and makes a known error.
 
-    def __init__(self, *, scale: int = 2, error: float = 0.0, pause: float = 0.0, size: int = 3):
+    Training stands still as long as a file named hold is there.
+    """
+
+    def __init__(self, *, scale: int = 2, error: float = 0.0, size: int = 3):
         super().__init__()
-        self.scale, self.error, self.pause = scale, error, pause
+        self.scale, self.error = scale, error
         self.network = nn.Conv2d(3, 3, size, padding=size // 2)
 
     def forward(self, lr):
@@ -56,7 +63,8 @@ class Shift(Method):
         return (Stage("fit"),)
 
     def training_step(self, batch, stage):
-        time.sleep(self.pause)
+        while os.path.exists("hold"):
+            time.sleep(0.01)
         return super().training_step(batch, stage)
 
 
@@ -149,8 +157,9 @@ def write_pictures(folder: Path, count: int, side: int = 48, first: int = 0) -> 
 
 
 def make_world(folder: Path) -> Path:
-    """Fills a folder with the methods and the sets; returns it."""
+    """Fills a folder with the methods, the sets and a home; returns it."""
     folder.mkdir(parents=True, exist_ok=True)
+    commands().blank(folder / "home")
     (folder / "nets.py").write_text(METHODS)
     write_pictures(folder / "data/Set5/HR", 3)
     write_pictures(folder / "data/Set14/HR", 2, first=10)
@@ -210,6 +219,20 @@ class Commands:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         self.count = 0
+        self._blank = Path(tempfile.mkdtemp()) / "mlflow.db"
+
+    def blank(self, home: Path) -> Path:
+        """Makes a home folder whose MLflow database has its tables: they take seconds to make."""
+        if not self._blank.exists():
+            code = (
+                "import mlflow\n"
+                f"mlflow.MlflowClient('sqlite:///{self._blank}').search_experiments()\n"
+                "raise SystemExit(0)"
+            )
+            assert self.run(self._blank.parent, before=code).status == 0
+        home.mkdir(parents=True)
+        shutil.copy(self._blank, home / "mlflow.db")
+        return home
 
     def ask(self, request: Mapping[str, Any]) -> Any:
         assert self.server.stdin is not None and self.server.stdout is not None
@@ -242,9 +265,19 @@ class Commands:
         return self.start(world, *arguments, **more).wait()
 
     def close(self) -> None:
-        self.server.stdin.close()  # type: ignore[union-attr]
+        assert self.server.stdin is not None and self.server.stdout is not None
+        self.server.stdin.close()
         self.server.wait(10)
-        self.server.stdout.close()  # type: ignore[union-attr]
+        self.server.stdout.close()
+        shutil.rmtree(self._blank.parent)
+
+
+@cache
+def commands() -> Commands:
+    """The server of the whole test run."""
+    server = Commands()
+    atexit.register(server.close)
+    return server
 
 
 def until(condition: Callable[[], Any], what: str = "") -> Any:
@@ -399,16 +432,6 @@ def _become(request: Mapping[str, Any]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
-
-
-@contextlib.contextmanager
-def commands() -> Iterator[Commands]:
-    """The server, for as long as it is needed."""
-    server = Commands()
-    try:
-        yield server
-    finally:
-        server.close()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pydantic
 import pytest
+import torch
 
 from bench.check import load_study
 from bench.errors import BenchError
@@ -46,7 +47,9 @@ def edited(*edits: Edit) -> str:
     return text
 
 
-def load(folder: Path, *edits: Edit, overrides: tuple[str, ...] = (), strict: bool = False) -> Study:
+def load(
+    folder: Path, *edits: Edit, overrides: tuple[str, ...] = (), strict: bool = False
+) -> Study:
     file = folder / "small.yaml"
     file.write_text(edited(*edits))
     return load_study(file, overrides, strict)
@@ -141,6 +144,8 @@ GAMMA = "{float: [0.0, 1.0]}"
          ["greater than 0", "got 0"]),
         (("learning_rate: 1e-4", "precision: bf61"), "small.yaml:3: train.precision:",
          ["unknown value 'bf61'", "Did you mean 'bf16'?", "auto, bf16, fp32"]),
+        (("learning_rate: 1e-4", "device: cdua"), "small.yaml:3: train.device:",
+         ["unknown device 'cdua'", "Did you mean 'cuda'?"]),
         (("kind: super-resolution", "kind: superresolution"), "small.yaml:2: task.kind:",
          ["Did you mean 'super-resolution'?", "deblurring"]),
         (("maximize: [psnr_y]", "maximize: [psnr_y], allow_reported: no"),
@@ -223,6 +228,8 @@ GAMMA = "{float: [0.0, 1.0]}"
          "small.yaml:10: evaluate.metrics:", ["'psnr_y' is given twice"]),
         (("datasets: [bsd100]", "datasets: [bsd100, bsd100]"), "small.yaml:9: evaluate.datasets:",
          ["'bsd100' is given twice"]),
+        (("patch: 16", "patch: 30"), "small.yaml:3: train.patch:",
+         ["30 does not fit into bird", "at most 28"]),
         (("patch: 16", "patch: 17"), "small.yaml:3: train.patch:",
          ["not a multiple of the scale 2", "17"]),
     ],
@@ -312,6 +319,29 @@ def test_a_set_to_learn_from_must_be_here(
     (line,) = mistakes(folder)
     assert f" {section}: dataset {name.lower()!r} is not on this machine" in line
     assert "Get it from https://" in line and str(small_sets) in line
+
+
+def test_a_set_that_is_here_must_be_whole(folder: Path, small_sets: Path) -> None:
+    (small_sets / "BSD100/HR/broken.png").write_text("no image")
+    (small_sets / "Set14/LR_x2").mkdir()
+    shutil.copy(small_sets / "Set5/HR/baby.png", small_sets / "Set14/LR_x2/baby.png")
+    lines = mistakes(folder)
+    assert [line.split(": ")[0:2] for line in lines] == [
+        ["small.yaml:7", "select.dataset"],
+        ["small.yaml:7", "select.dataset"],
+        ["small.yaml:7", "select.dataset"],
+        ["small.yaml:9", "evaluate.datasets.0"],
+    ]
+    assert "comic.png: no LR file" in lines[0] and "baby.png: no HR file" in lines[1]
+    assert "broken.png: not a readable image" in lines[3]
+
+
+def test_a_device_that_is_not_here_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (line,) = mistakes(folder, overrides=("train.device=cuda",))
+    assert line.startswith("--set: train.device:") and "no CUDA GPU here" in line
 
 
 def test_a_set_to_report_may_be_missing_unless_strict(folder: Path, small_sets: Path) -> None:
@@ -440,7 +470,7 @@ def test_both_ends_of_a_range_of_whole_numbers_are_included() -> None:
 
 def test_a_range_of_floats_cannot_be_counted() -> None:
     assert parsed(float=[0, 1]).values() is None
-    assert parsed(float=[0, 1]).sample() == 0
+    assert parsed(float=[0, 1]).extremes() == (0, 1)
 
 
 def test_choices_keep_their_order_and_types() -> None:

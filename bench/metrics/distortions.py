@@ -136,7 +136,8 @@ def compress(image: Tensor, quality: Tensor) -> Tensor:
     table = torch.tensor((LUMINANCE, CHROMINANCE, CHROMINANCE), device=image.device)
     percent = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality).floor()
     steps = ((table * percent[:, None, None, None] + 50) / 100).floor().clamp(1, 255)
-    blocks = ycbcr.unflatten(3, (-1, 8)).unflatten(2, (-1, 8)).transpose(3, 4)
+    rows, columns = ycbcr.shape[2] // 8, ycbcr.shape[3] // 8
+    blocks = ycbcr.reshape(-1, 3, rows, 8, columns, 8).transpose(3, 4)
     steps = steps[:, :, None, None]  # (N, 3, 1, 1, 8, 8) against (N, 3, rows, columns, 8, 8)
     coefficients = (dct @ blocks @ dct.T / steps).round() * steps
     blocks = dct.T @ coefficients @ dct

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.method import Batch, Losses, Method, Stage, Task
+from bench.method import Batch, Losses, Method, Stage
 from bench.metrics.distortions import DISTORTIONS, distort
+from bench.protocol import Task
 
 BINS = 10
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -41,13 +42,13 @@ class NIMA(Method):
     )
     task: ClassVar[Task] = "enhancement"
     tiny: ClassVar[dict[str, Any]] = {"steps": 2}
-    halo: ClassVar[int] = 16
+    halo: int | None = 16
 
     def __init__(
         self,
         *,
         trunk: Kind = "compact",
-        steps: int = 1000,
+        steps: int = 1500,
         patch: int = 96,
         batch: int = 16,
         learning_rate: float = 1e-3,
@@ -93,7 +94,8 @@ class NIMA(Method):
 
     def score(self, image: Tensor) -> Tensor:
         """Returns the mean mark `(N,)`, 1 to 10, for images `(N, 3, H, W)` in [0, 1]."""
-        return self(image) @ self.get_buffer("marks")
+        distribution: Tensor = self(image)
+        return distribution @ self.get_buffer("marks")
 
     def stages(self) -> tuple[Stage, ...]:
         """One stage; its seed is fixed, so that every trial of every study shares the assessor."""
@@ -104,7 +106,7 @@ class NIMA(Method):
         generator = torch.Generator().manual_seed((stage.seed or 0) * 1_000_003 + batch.step)
         drawn = torch.rand(len(batch.hr), generator=generator)
         severity = ((drawn - CLEAN) / (1 - CLEAN)).clamp(min=0).to(batch.hr.device)
-        image = distort(batch.hr, severity, generator, first=batch.step)
+        image = distort(_other_light(batch.hr, generator), severity, generator, first=batch.step)
         return {"loss": emd(self(image), taught_marks(severity)).mean()}
 
 
@@ -159,7 +161,7 @@ def _layer(inputs: int, outputs: int, kernel: int, stride: int = 1) -> tuple[nn.
 
 
 def _mnasnet() -> nn.Module:
-    from torchvision.models import mnasnet1_0
+    from torchvision.models import mnasnet1_0  # type: ignore[import-untyped]  # ships no types
 
     layers: nn.Module = mnasnet1_0(weights=None).layers
     for module in layers.modules():
@@ -167,6 +169,18 @@ def _mnasnet() -> nn.Module:
             # torchvision's 0.0003 is for ImageNet's length: here the means would stay near 0.
             module.momentum = 0.1
     return layers
+
+
+def _other_light(image: Tensor, generator: torch.Generator) -> Tensor:
+    """The images at slightly other contrast, brightness and colour, as if lit or exposed otherwise.
+
+    A few photographs hold too few tones to tell a pale scene from a washed-out picture.
+    """
+    drawn = torch.rand(5, len(image), 1, 1, 1, generator=generator).to(image.device)
+    gain = 0.6 + 0.4 * drawn[0]
+    lift = (1 - gain) * drawn[1]
+    tint = 1 - 0.15 * drawn[2:].transpose(0, 2)[0]  # (N, 3, 1, 1)
+    return image * gain * tint + lift
 
 
 def taught_marks(severity: Tensor) -> Tensor:

@@ -1,0 +1,212 @@
+"""The speed table: each figure beside the naive way or a peer, as a ratio from the same minute.
+
+Run it with `make perf` on a machine that does nothing else. Nothing here is a test.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the workers of a sweep have it
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from bench import sets
+from bench.method import Batch, Stage
+from bench.metrics import metric
+from bench.patches import Patches
+from bench.protocol import PROTOCOLS
+from bench.records import Cell, Score, write_cell
+from bench.train import Plan, choose_device, choose_precision, make_optimizers, update
+from methods.nima_sr import EDSR
+from methods.networks.edsr import EDSRNetwork, ShuffleConv
+
+REPEATS = 5
+
+
+def main() -> None:
+    """Prints the table."""
+    device = choose_device()
+    where = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+    print(f"{where}, {torch.get_num_threads()} threads, {choose_precision('auto', device)}\n")
+    print(f"{'what':<46} {'ours':>10} {'other':>10} {'ratio':>6}  other is")
+    training_step(device)
+    scoring()
+    start_up()
+    overhead()
+    report()
+
+
+def line(what: str, ours: float, other: float | None = None, named: str = "") -> None:
+    """Prints one row; times in seconds."""
+    shown = f"{1e3 * other:>7.1f} ms {other / ours:>6.2f}" if other else f"{'-':>10} {'-':>6}"
+    print(f"{what:<46} {1e3 * ours:>7.1f} ms {shown}  {named}", flush=True)
+
+
+def seconds(run: Callable[[], object], repeats: int = REPEATS) -> float:
+    """Returns the median time of a call, the first one left out."""
+    run()
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+class PlainShuffle(nn.Sequential):
+    """What most repositories write: Conv2d and PixelShuffle."""
+
+    def __init__(self, conv: ShuffleConv) -> None:
+        plain = nn.Conv2d(conv.in_channels, conv.out_channels, 3, padding=1)
+        super().__init__(plain, nn.PixelShuffle(conv.step))
+
+
+def training_step(device: torch.device) -> None:
+    """EDSR-baseline x4, LR 24x24, batch 16, against the same in NCHW fp32 with a plain Adam."""
+    naive = EDSRNetwork(4).to(device)
+    naive.tail = nn.Sequential(
+        *(PlainShuffle(m) if isinstance(m, ShuffleConv) else m for m in naive.tail)
+    ).to(device)
+    plain_adam = torch.optim.Adam(naive.parameters(), 1e-4)
+    lr, hr = torch.rand(16, 3, 24, 24, device=device), torch.rand(16, 3, 96, 96, device=device)
+
+    def naive_step() -> float:
+        loss = F.l1_loss(naive(lr), hr)
+        plain_adam.zero_grad()
+        loss.backward()
+        plain_adam.step()
+        return loss.item()
+
+    method = EDSR(scale=4, gamma=0).to(device, memory_format=torch.channels_last).train()
+    stage = Stage("sr")
+    plan = Plan(stage, method, "", "photos_train", 4, "bicubic", 1, 96, 16, 1e-4, (), 0,
+                choose_precision("auto", device), device.type)  # fmt: skip
+    optimizers = make_optimizers(plan)
+    patches = Patches(sets.load_pairs("photos_train", 4))
+    waits: list[float] = []
+
+    def our_step() -> float:
+        began = time.perf_counter()
+        batch: Batch = patches.batch(len(waits), 16, 96, 4, seed=0, device=device)
+        waits.append(time.perf_counter() - began)
+        return float(update(method, stage, batch, optimizers, plan)["loss"])
+
+    ours, other = [], []
+    for _ in range(3):  # by turns, so that a slow minute hits both
+        ours.append(seconds(our_step, 3))
+        other.append(seconds(naive_step, 3))
+    line("training step, EDSR-baseline x4", min(ours), min(other), "NCHW, fp32, plain Adam")
+    line("  of which waiting for data", statistics.median(waits))
+
+
+def scoring() -> None:
+    """One 481x321 picture, against the same metrics of scikit-image (which has no NIQE)."""
+    from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+    rng = np.random.default_rng(0)
+    hr = rng.integers(0, 256, (321, 481, 3), dtype=np.uint8)
+    sr = np.clip(hr + rng.normal(0, 9, hr.shape), 0, 255).astype(np.uint8)
+    rules = PROTOCOLS["sr-y@1"]
+    names = ["psnr_y", "ssim_y"]
+    scorers = [metric(name).load("cpu", None) for name in names]
+
+    def peer() -> None:
+        a, b = (image @ np.array([65.481, 128.553, 24.966]) / 255 + 16 for image in (sr, hr))
+        peak_signal_noise_ratio(b, a, data_range=255)
+        structural_similarity(
+            b, a, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
+        )
+
+    mine = seconds(lambda: [score(sr, hr, rules, 4) for score in scorers])
+    line("PSNR-Y + SSIM-Y, 481x321", mine, seconds(peer), "scikit-image")
+    if why := metric("niqe").unavailable():
+        print(f"NIQE: {why}")
+    else:
+        niqe = metric("niqe").load("cpu", None)
+        line("NIQE, 481x321", seconds(lambda: niqe(sr, None, rules, 4)))
+
+
+def start_up() -> None:
+    """`bench --help`, against the import that it does without."""
+    python = sys.executable
+    bench = str(Path(python).with_name("bench"))
+    ours = seconds(lambda: subprocess.run([bench, "--help"], capture_output=True, check=True))
+    other = seconds(lambda: subprocess.run([python, "-c", "import torch"], check=True))
+    line("bench --help", ours, other, "import torch")
+
+
+def overhead() -> None:
+    """What a sweep costs a trial beyond its training and scoring: one worker, warm."""
+    from bench.check import load_study
+    from bench.sweep import sweep
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "overhead.yaml"
+        file.write_text(
+            "name: overhead\ntask: {kind: super-resolution, scale: 2}\n"
+            "train: {dataset: photos_val, patch: 16, batch: 1, steps: 1}\n"
+            "methods: {srcnn: {use: methods.srcnn.SRCNN, width: {int: [2, 8]}}}\n"
+            "select: {dataset: photos_val, maximize: [psnr_y]}\n"
+            "evaluate: {datasets: [photos_test], metrics: [psnr_y]}\n"
+            "budget: {trials: 2, sampler: random}\n"
+        )
+        home = Path(folder) / "home"
+        sweep(load_study(file), home, workers=1)  # makes the databases, starts the fork server
+        began = time.perf_counter()
+        cells = sweep(load_study(file, ["budget.trials=12"]), home, workers=1)
+        wall = time.perf_counter() - began
+        began = time.perf_counter()
+        sweep(load_study(file, ["budget.trials=12"]), home, workers=1)  # nothing to do
+        idle = time.perf_counter() - began
+        inside = sum(c.seconds for c in cells if c.trial is not None and c.trial >= 2)
+        line("overhead of a sweep, each trial", (wall - idle - inside) / 10)
+        line("a sweep that finds nothing to do", idle)
+
+
+def report() -> None:
+    """`bench report` on 1000 trials of 50 scores, the whole process."""
+    from bench.check import load_study
+
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder) / "home"
+        study = load_study(Path(__file__).parents[1] / "studies" / "gamma.yaml")
+        place = home / "studies" / study.name
+        place.mkdir(parents=True)
+        (place / "study.json").write_text(study.model_dump_json())
+        rng = np.random.default_rng(0)
+        for trial in range(1000):
+            scores = [
+                Score(d, 2, f"{i:03d}", m, "sr-y@1", float(rng.normal(30, 1)))
+                for d, n in (("photos_test", 5), ("set5", 5))
+                for i in range(n)
+                for m in ("psnr_y", "ssim_y", "niqe", "lpips", "nima")
+            ]
+            swept = {"gamma": float(rng.uniform())}
+            values = {"psnr_y": float(rng.normal(30, 1)), "nima": float(rng.normal(5, 1))}
+            write_cell(
+                place / "cells",
+                Cell(study=study.name, method="edsr_nima", use="methods.nima_sr.EDSR", trial=trial,
+                     seed=0, attempt=0, state="complete", parameters=swept, swept=swept,
+                     objectives=values, scores=scores, fingerprint="x"),
+            )  # fmt: skip
+        environment = {**os.environ, "BENCH_HOME": str(home)}
+        command = [str(Path(sys.executable).with_name("bench")), "report", "gamma",
+                   "--out", str(Path(folder) / "out")]  # fmt: skip
+
+        def run() -> None:
+            subprocess.run(command, env=environment, capture_output=True, check=True)
+
+        line("bench report, 1000 trials x 50 scores", seconds(run, 3))
+
+
+if __name__ == "__main__":
+    main()

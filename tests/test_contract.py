@@ -1,0 +1,385 @@
+"""What every method must keep, checked for each one that is found; a new one is checked for free.
+
+For a method of your own, in a file anywhere: `check_method(YourMethod)`.
+"""
+
+import inspect
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.errors import BenchError
+from bench.evaluate import restore
+from bench.method import Batch, Method, Stage, build_method, find_method, known_methods
+from bench.metrics import METRICS
+from bench.protocol import Task
+from bench.train import Plan, make_optimizers, update
+
+SIZES = [(16, 16), (17, 23), (24, 13)]
+
+
+def known() -> list[type[Method]]:
+    return [find_method(path) for path in known_methods()]
+
+
+def scales(cls: type[Method]) -> list[int]:
+    """2 for super-resolution, 1 for all else; also the constructor's own choice."""
+    parameters = inspect.signature(cls.__init__).parameters
+    if "scale" not in parameters:
+        return [1]
+    chosen = {2 if cls.task == "super-resolution" else 1, parameters["scale"].default}
+    return sorted(scale for scale in chosen if isinstance(scale, int))
+
+
+def build(cls: type[Method], scale: int, seed: int = 0) -> Method:
+    torch.manual_seed(seed)
+    return build_method(cls, cls.tiny, scale)
+
+
+def picture(height: int, width: int, count: int = 1, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.rand(count, 3, height, width, generator=generator)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def run(method: Method, lr: Tensor) -> Tensor:
+    sr: Tensor = method(lr)
+    return sr
+
+
+def check_facts(cls: type[Method], scale: int) -> None:
+    """A citation and a task are stated, and the constructor takes only typed keywords."""
+    assert cls.paper.strip(), "paper: the citation"
+    assert cls.task in get_args(Task)
+    method = build(cls, scale)
+    assert method.hyperparameters.items() >= dict(cls.tiny).items()
+    assert not method.training, "ready to restore"
+    takes = dict(inspect.signature(cls.__init__).parameters)
+    takes.pop("self")
+    for name, parameter in takes.items():
+        assert parameter.kind is inspect.Parameter.KEYWORD_ONLY, f"{name}: keyword only, after *"
+        assert parameter.annotation is not inspect.Parameter.empty, f"{name}: has no type"
+
+
+def check_unknown_hyperparameters_are_refused(cls: type[Method], scale: int) -> None:
+    with pytest.raises(BenchError, match="unknown parameter 'no_such_parameter'"):
+        build_method(cls, {**cls.tiny, "no_such_parameter": 1}, scale)
+    for name, parameter in inspect.signature(cls.__init__).parameters.items():
+        if parameter.annotation in (int, float):
+            with pytest.raises(BenchError, match=f"parameter '{name}'.*'many'"):
+                build_method(cls, {**cls.tiny, name: "many"}, scale)
+
+
+def check_shapes_and_range(cls: type[Method], scale: int) -> None:
+    """Even and odd sizes; float32, finite, and of the scale 0 to 1, not 0 to 255."""
+    method = build(cls, scale)
+    for height, width in SIZES:
+        sr = run(method, picture(height, width))
+        assert sr.shape == (1, 3, scale * height, scale * width)
+        assert sr.dtype == torch.float32
+        assert torch.isfinite(sr).all()
+        assert sr.abs().max() < 20
+
+
+def check_determinism(cls: type[Method], scale: int) -> None:
+    """The same input twice, and the same seed in two networks; the input stays as it was."""
+    one, other = build(cls, scale, seed=3), build(cls, scale, seed=3)
+    lr = picture(17, 23)
+    kept = lr.clone()
+    sr = run(one, lr)
+    assert torch.equal(sr, run(one, lr))
+    assert torch.equal(sr, run(other, lr))
+    assert torch.equal(lr, kept)
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
+
+
+def check_saving_and_loading(cls: type[Method], scale: int) -> None:
+    """The state dict holds all that decides the output, and nothing but tensors."""
+    one, other = build(cls, scale, seed=1), build(cls, scale, seed=2)
+    file = io.BytesIO()
+    torch.save(one.state_dict(), file)
+    file.seek(0)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    lr = picture(16, 16)
+    assert torch.equal(run(one, lr), run(other, lr))
+
+
+def check_batches(cls: type[Method], scale: int) -> None:
+    """What becomes of an image does not depend on the others in its batch."""
+    method = build(cls, scale)
+    lr = picture(14, 18, count=3)
+    together = run(method, lr)
+    for i in range(3):
+        assert torch.allclose(run(method, lr[i : i + 1]), together[i : i + 1], atol=1e-5)
+
+
+def check_tiles(cls: type[Method], scale: int) -> None:
+    """`halo` covers the receptive field, or is None."""
+    method = build(cls, scale)
+    if method.halo is None:
+        return
+    lr = picture(40, 56)
+    tiled = restore(method, lr, tile=16, whole=16)
+    assert (tiled - restore(method, lr)).abs().max() < 1e-5, "halo is too small"
+
+
+def check_meta_device(cls: type[Method], scale: int) -> None:
+    """A study is checked without memory for weights."""
+    with torch.device("meta"):
+        method = build_method(cls, cls.tiny, scale)
+    assert all(parameter.is_meta for parameter in method.parameters())
+    assert [stage.name for stage in method.stages()] == [
+        stage.name for stage in build(cls, scale).stages()
+    ]
+
+
+def check_stages(cls: type[Method], scale: int) -> None:
+    method = build(cls, scale)
+    stages = list(method.stages())
+    names = [stage.name for stage in stages]
+    assert len(set(names)) == len(names) and all(names)
+    for stage in stages:
+        json.dumps(dict(stage.depends or {}), allow_nan=False)
+        owner = stage.trains or method
+        assert owner is method or owner in set(method.modules()), "a part is a module of its method"
+        groups = [list(parameters) for parameters in owner.optimizers(stage).values()]
+        assert groups and all(groups), f"{stage.name}: nothing to train"
+        ids = [id(parameter) for group in groups for parameter in group]
+        assert len(set(ids)) == len(ids), f"{stage.name}: two optimizers share a parameter"
+        assert set(ids) <= {id(parameter) for parameter in owner.parameters()}
+
+
+def check_training(cls: type[Method], scale: int) -> None:
+    """One update, made as the loop makes it, reaches every parameter that an optimizer names."""
+    method = build(cls, scale)
+    for stage in method.stages():
+        owner = stage.trains or method
+        plan = plan_of(owner, stage, scale)
+        owner.train()
+        optimizers = make_optimizers(plan)
+        groups = {name: list(owner.optimizers(stage)[name]) for name in optimizers}
+        before = {id(p): p.detach().clone() for p in method.parameters()}
+        losses = update(owner, stage, batch_of(plan), optimizers, plan)
+        assert set(optimizers) <= set(losses), f"{stage.name}: a loss for each optimizer"
+        for name, loss in losses.items():
+            assert loss.ndim == 0 and torch.isfinite(loss), f"{stage.name}: {name}"
+        labels = {id(parameter): name for name, parameter in method.named_parameters()}
+        named = {id(parameter) for group in groups.values() for parameter in group}
+        for parameter in method.parameters():
+            moved = not torch.equal(parameter, before[id(parameter)])
+            label = f"{stage.name}: {labels[id(parameter)]}"
+            if id(parameter) in named:
+                assert parameter.grad is not None, f"{label}: no gradient"
+                assert torch.isfinite(parameter.grad).all() and parameter.grad.any(), label
+                assert moved, f"{label}: has not moved"
+            else:
+                assert not moved, f"{label}: moved although no optimizer names it"
+
+
+def plan_of(owner: Method, stage: Stage, scale: int) -> Plan:
+    own = owner.hyperparameters.get("scale", 1 if stage.trains is not None else scale)
+    patch = stage.patch or 16 * own
+    return Plan(
+        stage, owner, "key", dataset="", scale=own, degradation="", steps=1, patch=patch, batch=4,
+        learning_rate=1e-3, halve_at=(), seed=0, precision="fp32", device="cpu",
+    )  # fmt: skip
+
+
+def batch_of(plan: Plan) -> Batch:
+    small = plan.patch // plan.scale
+    hr = picture(plan.patch, plan.patch, plan.batch, seed=1)
+    target = hr
+    if plan.stage.target is not None:
+        plan.owner.eval()
+        with torch.no_grad():
+            target = torch.cat([plan.stage.target(image[None]) for image in hr])
+        assert target.shape == hr.shape and torch.isfinite(target).all()
+        plan.owner.train()
+    return Batch(picture(small, small, plan.batch), hr, target, step=0)
+
+
+CHECKS: list[Callable[[type[Method], int], None]] = [
+    check_facts,
+    check_unknown_hyperparameters_are_refused,
+    check_shapes_and_range,
+    check_determinism,
+    check_saving_and_loading,
+    check_batches,
+    check_tiles,
+    check_meta_device,
+    check_stages,
+    check_training,
+]
+
+
+def check_method(cls: type[Method]) -> None:
+    """Runs every check of the contract on a method, at each scale it serves."""
+    for scale in scales(cls):
+        for check in CHECKS:
+            check(cls, scale)
+
+
+@pytest.mark.parametrize("cls", known(), ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
+def test_every_method_keeps_the_contract(
+    cls: type[Method], check: Callable[[type[Method], int], None]
+) -> None:
+    for scale in scales(cls):
+        check(cls, scale)
+
+
+JUDGES = sorted({m.trained_by for m in METRICS.values() if m.trained_by})
+"""Methods that give marks, not images."""
+
+
+@pytest.mark.parametrize("path", JUDGES)
+@pytest.mark.parametrize(
+    "check",
+    [
+        check_facts,
+        check_unknown_hyperparameters_are_refused,
+        check_saving_and_loading,
+        check_batches,
+        check_meta_device,
+        check_stages,
+        check_training,
+    ],
+    ids=lambda check: check.__name__.removeprefix("check_"),
+)
+def test_what_a_metric_trains_keeps_the_contract(
+    path: str, check: Callable[[type[Method], int], None]
+) -> None:
+    check(find_method(path), 1)
+
+
+def test_every_file_of_the_package_is_searched() -> None:
+    paths = known_methods()
+    assert "methods.classical.Bicubic" in paths and "methods.nima_sr.EDSR" in paths
+    files = {
+        f"methods.{path.stem}" for path in (Path(__file__).parents[1] / "methods").glob("*.py")
+    }
+    assert files - {"methods.__init__"} == {path.rpartition(".")[0] for path in paths}
+
+
+# --- the checks themselves find what is wrong -----------------------------------------------------
+
+
+class Good(Method):
+    """Keeps the contract; each of the following breaks it in one way."""
+
+    paper = "none"
+    halo = 2
+
+    def __init__(self, *, scale: int = 2) -> None:
+        super().__init__()
+        self.scale = scale
+        self.layer = nn.Conv2d(3, 3 * scale**2, 3, padding=1)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        return nn.functional.pixel_shuffle(self.layer(lr), self.scale)
+
+    def stages(self) -> list[Stage]:
+        return [Stage("sr")]
+
+
+class Uncited(Good):
+    paper = ""
+
+
+class Loose(Good):
+    def __init__(self, scale=2) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(scale=scale)
+
+
+class Cropping(Good):
+    def forward(self, lr: Tensor) -> Tensor:
+        return super().forward(lr)[..., :-1]
+
+
+class Levels(Good):
+    def forward(self, lr: Tensor) -> Tensor:
+        return super().forward(lr) * 255
+
+
+class Random(Good):
+    def forward(self, lr: Tensor) -> Tensor:
+        return super().forward(lr) + torch.rand(1)
+
+
+class Greedy(Good):
+    def forward(self, lr: Tensor) -> Tensor:
+        return super().forward(lr.sub_(0.5))
+
+
+class Forgetful(Good):
+    def __init__(self, *, scale: int = 2) -> None:
+        super().__init__(scale=scale)
+        self.shift = torch.rand(1)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        return super().forward(lr) + self.shift
+
+
+class Sociable(Good):
+    def forward(self, lr: Tensor) -> Tensor:
+        return super().forward(lr - lr.mean())
+
+
+class Nearsighted(Good):
+    halo = 0
+
+
+class Twins(Good):
+    def stages(self) -> list[Stage]:
+        return [Stage("sr"), Stage("sr")]
+
+
+class Unreached(Good):
+    def __init__(self, *, scale: int = 2) -> None:
+        super().__init__(scale=scale)
+        self.unused = nn.Linear(1, 1)
+
+
+class Undecided(Good):
+    def training_step(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
+        return {"other": super().training_step(batch, stage)["loss"]}  # type: ignore[index]
+
+
+def test_a_method_that_keeps_the_contract_passes() -> None:
+    check_method(Good)
+
+
+@pytest.mark.parametrize(
+    ("cls", "check"),
+    [
+        (Uncited, check_facts),
+        (Loose, check_facts),
+        (Cropping, check_shapes_and_range),
+        (Levels, check_shapes_and_range),
+        (Random, check_determinism),
+        (Greedy, check_determinism),
+        (Forgetful, check_saving_and_loading),
+        (Sociable, check_batches),
+        (Nearsighted, check_tiles),
+        (Twins, check_stages),
+        (Unreached, check_training),
+        (Undecided, check_training),
+    ],
+    ids=lambda value: value.__name__,
+)
+def test_a_method_that_breaks_the_contract_is_caught(
+    cls: type[Method], check: Callable[[type[Method], int], None]
+) -> None:
+    with pytest.raises((AssertionError, RuntimeError)):
+        check(cls, 2)
+    for other in CHECKS[:2]:
+        if other is not check:
+            other(cls, 2)

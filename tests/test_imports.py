@@ -1,0 +1,248 @@
+"""Who may import whom: the arrows of the house, one door for each framework, light workers."""
+
+import ast
+import graphlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+ARROWS = {
+    "cli": "api errors located_yaml metrics overview progress report",
+    "overview": "errors method metrics progress protocol records sets stages store study sweep "
+    "tracking train trial weights",
+    "api": "check errors evaluate method metrics progress protocol records report sets stages "
+    "store study sweep train",
+    "sweep": "errors executor method metrics progress records sampler stages store study tracking "
+    "train trial",
+    "progress": "records stages train trial",
+    "tracking": "errors records study",
+    "sampler": "errors space study",
+    "executor": "trial",
+    "check": "degrade errors images located_yaml method metrics protocol sets space study train",
+    "trial": "degrade errors evaluate method metrics protocol records sets stages store study "
+    "train",
+    "stages": "errors method patches records sets store study train",
+    "evaluate": "method metrics protocol records sets train",
+    "train": "errors method patches",
+    "patches": "errors method protocol sets",
+    "report": "errors metrics records study",
+    "records": "errors store study",
+    "metrics": "degrade errors method protocol weights",
+    "method": "errors protocol",
+    "study": "protocol space",
+    "sets": "degrade errors images protocol",
+    "images": "errors protocol",
+    "degrade": "protocol",
+    "weights": "errors",
+    "protocol": "errors",
+    "located_yaml": "errors",
+    "space": "",
+    "store": "",
+    "errors": "",
+}
+"""Module or package of bench -> those it imports, also inside functions, from the top down."""
+
+DOORS = {
+    "optuna": {"bench/sampler.py"},
+    "mlflow": {"bench/tracking.py"},
+    "lpips": {"bench/metrics/lpips.py"},
+    "pyiqa": {"bench/metrics/pyiqa.py"},
+    "matplotlib": {"bench/report/figures.py"},
+    "seaborn": {"bench/report/figures.py"},
+    "click": {"bench/cli.py"},
+    "rich": {"bench/progress.py"},
+    "yaml": {"bench/located_yaml.py"},
+    "ray": set(),
+    "skimage": set(),
+    "sklearn": set(),
+    "scipy": set(),
+    "cv2": set(),
+}
+"""Framework -> the only files that may import it."""
+
+FOR_METHODS = {"degrade", "errors", "method", "metrics", "protocol", "weights"}
+"""What a method may be made of."""
+
+HEAVY = ("torch", "torchvision", "mlflow", "optuna", "pandas", "rich", "matplotlib", "scipy",
+         "skimage", "sklearn", "PIL", "yaml", "pydantic", "numpy")  # fmt: skip
+
+
+def imports(node: ast.AST) -> Iterator[str]:
+    """Dotted names imported below a node, at any depth, but for type checkers alone."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert not child.level, "imports are absolute"
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+        else:
+            yield from imports(child)
+
+
+def imported(package: str) -> Iterator[tuple[Path, str]]:
+    """(file, dotted name) of every import in a package."""
+    for file in sorted((ROOT / package).rglob("*.py")):
+        for name in imports(ast.parse(file.read_text())):
+            yield file.relative_to(ROOT), name
+
+
+def room(file: Path) -> str:
+    return file.parts[1].removesuffix(".py")
+
+
+def test_modules_import_along_the_arrows_alone() -> None:
+    found = {
+        (room(file), name.split(".")[1]) for file, name in imported("bench") if name[:6] == "bench."
+    }
+    found = {(source, target) for source, target in found if source != target}
+    allowed = {(source, target) for source, row in ARROWS.items() for target in row.split()}
+    assert sorted(found - allowed) == [], "new arrows: is the import in the right room?"
+    assert sorted(allowed - found) == [], "arrows that are gone: take them out of the table"
+
+
+def test_every_room_is_in_the_table_and_the_arrows_make_no_circle() -> None:
+    rooms = {room(file.relative_to(ROOT)) for file in (ROOT / "bench").rglob("*.py")}
+    assert rooms - {"__init__"} == set(ARROWS)
+    graphlib.TopologicalSorter({k: row.split() for k, row in ARROWS.items()}).prepare()
+    seen: set[str] = set()
+    for source, row in reversed(ARROWS.items()):
+        assert set(row.split()) <= seen, f"{source} stands below what it imports"
+        seen.add(source)
+
+
+@pytest.mark.parametrize("framework", DOORS)
+def test_every_framework_has_one_door(framework: str) -> None:
+    through = {
+        file.as_posix()
+        for package in ("bench", "methods")
+        for file, name in imported(package)
+        if name.split(".")[0] == framework
+    }
+    assert through <= DOORS[framework]
+
+
+def test_the_harness_knows_no_method() -> None:
+    assert [
+        f"{file}: {name}" for file, name in imported("bench") if name.split(".")[0] == "methods"
+    ] == []
+
+
+def test_methods_are_made_of_the_contract_alone() -> None:
+    for file, name in imported("methods"):
+        package, _, rest = name.partition(".")
+        assert package != "bench" or rest.split(".")[0] in FOR_METHODS, f"{file}: {name}"
+
+
+def test_the_package_is_empty_but_for_its_docstring() -> None:
+    (only,) = ast.parse((ROOT / "bench/__init__.py").read_text()).body
+    assert isinstance(only, ast.Expr) and isinstance(only.value, ast.Constant)
+
+
+# --- what an import costs -------------------------------------------------------------------------
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Which of the heavy modules a fresh process has after a statement."""
+    script = f"import sys\n{statement}\nprint(*(n for n in {HEAVY} if n in sys.modules))"
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(done.stdout.split())
+
+
+def test_the_command_line_loads_nothing_heavy() -> None:
+    assert loaded_by("import bench.cli") == set()
+
+
+@pytest.mark.parametrize(
+    ("statement", "allowed"),
+    [
+        ("import bench.report.render", {"pydantic", "numpy", "PIL"}),
+        ("import bench.metrics, bench.sets", {"numpy"}),
+        ("import bench.study, bench.records", {"pydantic", "numpy"}),
+    ],
+)
+def test_records_tables_and_lists_do_without_torch(statement: str, allowed: set[str]) -> None:
+    assert loaded_by(statement) <= allowed
+
+
+WORKER = '''
+"""A machine where nothing is installed but what a GPU worker has."""
+
+import sys
+from importlib.machinery import PathFinder
+
+ABSENT = {
+    "mlflow", "optuna", "pyiqa", "lpips", "pandas", "seaborn", "matplotlib", "sklearn", "skimage",
+    "scipy", "rich", "click", "torchvision", "safetensors", "yaml", "pyarrow",
+}
+
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        absent = name.partition(".")[0] in ABSENT
+        return None if absent else PathFinder.find_spec(name, path, target)
+
+
+sys.meta_path = [Finder if finder is PathFinder else finder for finder in sys.meta_path]
+try:
+    import optuna
+except ModuleNotFoundError:
+    pass
+else:
+    sys.exit("the blocker does not block")
+
+from pathlib import Path
+
+import bench.evaluate
+import bench.train
+from bench.method import known_methods
+from bench.study import Study
+from bench.trial import Done, Job, run_trial
+
+import torch
+
+torch.set_num_threads(1)
+print(*known_methods())
+study = Study.model_validate(
+    {
+        "name": "light",
+        "task": {"kind": "super-resolution", "scale": 2},
+        "train": {"dataset": "set5", "patch": 16, "batch": 2, "steps": 2},
+        "methods": {
+            "edsr": {"use": "methods.nima_sr.EDSR", "blocks": 1, "channels": 4, "gamma": 0}
+        },
+        "select": {"dataset": "set14", "maximize": ["psnr_y"]},
+        "evaluate": {"datasets": ["bsd100"], "metrics": ["psnr_y", "ssim_y", "niqe", "lpips"]},
+    }
+)
+job = Job(study=study, method="edsr", trial=None, seed=0, store=Path("store"), pictures=Path("out"))
+done = list(run_trial(job))[-1]
+assert isinstance(done, Done), done
+assert done.cell.state == "complete", done.cell.reason
+assert [stage.name for stage in done.cell.stages] == ["sr"]
+assert len(done.cell.scores) == 2 * 2 and list(done.cell.objectives) == ["psnr_y"]
+assert set(done.cell.unavailable) == {"niqe", "lpips"}
+assert not ABSENT & set(sys.modules)
+print("complete")
+'''
+
+
+def test_a_worker_needs_only_torch_numpy_pydantic_and_pillow(
+    small_sets: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(script)], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    methods, last = done.stdout.splitlines()
+    assert last == "complete" and "methods.nima_sr.EDSR" in methods

@@ -1,0 +1,488 @@
+"""Stages: what a key depends on, what is trained once and shared, what a stage learns from."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench.errors import BenchError
+from bench.images import read_image, write_image
+from bench.method import Method, Stage
+from bench.records import TrainedStage
+from bench.stages import plan_stages, stage_history, train_stages
+from bench.store import Store
+from bench.study import Study, TaskSection, TrainSection
+from bench.train import Plan
+from bench.trial import Done, Job, run_trial
+
+MakeModule = Callable[..., ModuleType]
+
+pytestmark = pytest.mark.usefixtures("small_sets")
+
+SOURCE = '''
+"""A method of the test's own."""
+
+import torch
+from torch import nn
+
+from bench.method import Method, Stage
+
+
+class Own(Method):
+    """One convolution, trained in as many stages as are asked for."""
+
+    paper = "none"
+    WEIGHT = 2.0
+
+    def __init__(self, *, scale: int = 2, stages: int = 1, width: int = 3, note: str = ""):
+        super().__init__()
+        self.scale, self.count = scale, stages
+        self.layer = nn.Conv2d(3, 3, width, padding=width // 2)
+
+    def forward(self, lr):
+        return self.layer(nn.functional.interpolate(lr, scale_factor=self.scale))
+
+    def stages(self):
+        depends = {"width": self.hyperparameters["width"]}
+        return [Stage(f"stage{i}", depends=depends) for i in range(self.count)]
+
+    def training_step(self, batch, stage):
+        # the constant that the test changes
+        return {"loss": self.WEIGHT * (self(batch.lr) - batch.target).abs().mean()}
+'''
+
+TASK = TaskSection(kind="super-resolution", scale=2)
+TRAIN = TrainSection(dataset="set5", patch=8, batch=2, steps=3, learning_rate=1e-2)
+
+
+def plans(
+    method: Method,
+    task: Mapping[str, Any] | None = None,
+    train: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> list[Plan]:
+    return plan_stages(method, TASK.model_copy(update=task), TRAIN.model_copy(update=train), seed)
+
+
+def keys(method: Method, **changes: Any) -> list[str]:
+    return [plan.key for plan in plans(method, **changes)]
+
+
+def train(
+    method: Method, store: Store, seed: int = 0, task: TaskSection = TASK
+) -> list[TrainedStage]:
+    trained: list[TrainedStage] = []
+    for _ in train_stages(method.eval(), task, TRAIN, seed, store, trained):
+        pass
+    return trained
+
+
+def weights(method: Method) -> torch.Tensor:
+    return torch.cat([value.flatten().double() for value in method.state_dict().values()])
+
+
+@pytest.fixture
+def store(bench_home: Path) -> Store:
+    return Store(bench_home / "store")
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+def test_a_key_is_the_same_for_the_same_stage(make_module: MakeModule) -> None:
+    cls = make_module(SOURCE).Own
+    assert keys(cls()) == keys(cls()) and len(keys(cls())[0]) == 20
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"train": {"steps": 4}},
+        {"train": {"learning_rate": 2e-2}},
+        {"train": {"batch": 3}},
+        {"train": {"patch": 16}},
+        {"train": {"halve_at": (1,)}},
+        {"train": {"dataset": "bsd100"}},
+        {"train": {"precision": "fp32"}},
+        {"task": {"degradation": "bicubic_blur"}},
+    ],
+    ids=str,
+)
+def test_a_key_changes_with_what_the_training_depends_on(
+    make_module: MakeModule, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "bench.stages.choose_precision", lambda name, device: {"auto": "bf16"}.get(name, name)
+    )
+    method = make_module(SOURCE).Own()
+    assert keys(method, **change) != keys(method)
+
+
+def test_a_key_changes_with_the_parameters_it_depends_on_alone(make_module: MakeModule) -> None:
+    cls = make_module(SOURCE).Own
+    assert keys(cls(width=5)) != keys(cls())
+    assert keys(cls(note="another")) == keys(cls()), "stages() leaves `note` out of depends"
+    assert keys(cls(scale=3), task={"scale": 3}) != keys(cls())
+
+
+def test_a_stage_that_names_no_parameters_depends_on_all(make_module: MakeModule) -> None:
+    cls = make_module(SOURCE.replace(", depends=depends", "")).Own
+    assert keys(cls(note="another")) != keys(cls())
+
+
+def test_a_key_changes_with_the_pixels_it_learns_from(
+    make_module: MakeModule, small_sets: Path
+) -> None:
+    method = make_module(SOURCE).Own()
+    before = keys(method)
+    file = small_sets / "Set5/HR/bird.png"
+    pixels = read_image(file)
+    pixels[0, 0] ^= 1
+    write_image(file, pixels)
+    assert keys(method) != before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("WEIGHT = 2.0", "WEIGHT = 3.0", False),
+        ("abs().mean()", "abs().sum()", False),
+        ("# the constant that the test changes", "# another comment", True),
+        ('"""A method of the test\'s own."""', '"""Another docstring."""', True),
+        ('    """One convolution, trained in as many stages as are asked for."""\n', "", True),
+        ("scale, self.count = scale, stages", "scale, self.count = (scale, stages)", True),
+    ],
+)  # fmt: skip
+def test_a_key_follows_the_code_and_not_its_comments(
+    make_module: MakeModule, old: str, new: str, same: bool
+) -> None:
+    before = keys(make_module(SOURCE).Own())
+    assert SOURCE.count(old) == 1
+    assert (keys(make_module(SOURCE.replace(old, new)).Own()) == before) is same
+
+
+def test_a_key_follows_the_modules_that_the_method_imports(make_module: MakeModule) -> None:
+    make_module("WEIGHT = 2.0\n", "own_loss")
+    source = SOURCE.replace("WEIGHT = 2.0", "WEIGHT = own_loss.WEIGHT")
+    source = source.replace("import torch\n", "import own_loss\nimport torch\n")
+    before = keys(make_module(source).Own())
+    make_module("WEIGHT = 2.0  # a comment\n", "own_loss")
+    assert keys(make_module(source).Own()) == before
+    make_module("WEIGHT = 4.0\n", "own_loss")
+    assert keys(make_module(source).Own()) != before
+
+
+def test_a_key_changes_with_having_a_target(make_module: MakeModule) -> None:
+    cls = make_module(SOURCE).Own
+    plain, negative = cls(), cls()
+    plain.__dict__["stages"] = lambda: [Stage("only")]
+    negative.__dict__["stages"] = lambda: [Stage("only", target=lambda hr: 1 - hr)]
+    assert keys(plain) != keys(negative)
+
+
+def test_what_json_cannot_hold_is_refused_by_name(make_module: MakeModule) -> None:
+    source = SOURCE.replace('{"width": self.hyperparameters["width"]}', '{"width": {3}}')
+    with pytest.raises(BenchError, match=r"Own, stage 'stage0': depends must hold plain"):
+        keys(make_module(source).Own())
+
+
+def test_every_stage_depends_on_those_before_it(make_module: MakeModule) -> None:
+    cls = make_module(SOURCE).Own
+    one, two, three = keys(cls(stages=1)), keys(cls(stages=2)), keys(cls(stages=3))
+    assert three[:2] == two and two[:1] == one and len(set(three)) == 3
+    method, other = cls(), cls()
+    method.__dict__["stages"] = lambda: [Stage("first", steps=7), Stage("second")]
+    other.__dict__["stages"] = lambda: [Stage("first", steps=8), Stage("second")]
+    assert keys(method)[1] != keys(other)[1], "its own fields are equal, what came before is not"
+
+
+def test_what_a_stage_says_itself_outranks_the_study(make_module: MakeModule) -> None:
+    source = SOURCE.replace(
+        'f"stage{i}", depends', 'f"stage{i}", 7, None, batch=5, seed=3, dataset="bsd100", depends'
+    )
+    (plan,) = plans(make_module(source).Own(), train={"halve_at": (2,)}, seed=9)
+    assert (plan.steps, plan.batch, plan.seed, plan.dataset) == (7, 5, 3, "bsd100")
+    assert (plan.patch, plan.learning_rate, plan.halve_at) == (8, 1e-2, (2,))
+
+
+def test_a_missing_training_set_is_refused(make_module: MakeModule, small_sets: Path) -> None:
+    with pytest.raises(BenchError, match="training set 'urban100' is not on this machine"):
+        keys(make_module(SOURCE).Own(), train={"dataset": "urban100"})
+
+
+# --- sharing --------------------------------------------------------------------------------------
+
+
+def stored(store: Store) -> set[str]:
+    return {path.name for path in (store.root / "stages").iterdir()}
+
+
+def test_n_plus_1_stages_share_the_first_n(make_module: MakeModule, store: Store) -> None:
+    cls = make_module(SOURCE).Own
+    assert [stage.reused for stage in train(cls(stages=2), store)] == [False, False]
+    assert len(stored(store)) == 2
+    assert [stage.reused for stage in train(cls(stages=3), store)] == [True, True, False]
+    assert len(stored(store)) == 3
+    assert [stage.reused for stage in train(cls(stages=1), store)] == [True]
+    assert len(stored(store)) == 3
+
+
+def test_a_second_run_takes_bit_equal_weights_from_the_store(
+    make_module: MakeModule, store: Store
+) -> None:
+    cls = make_module(SOURCE).Own
+    first, again, elsewhere = cls(stages=2), cls(stages=2), cls(stages=2)
+    fresh = train(first, store)
+    reused = train(again, store)
+    assert [stage.reused for stage in reused] == [True, True]
+    assert [stage.model_copy(update={"reused": False}) for stage in reused] == fresh
+    assert torch.equal(weights(first), weights(again))
+    assert not first.training and not again.training
+    train(elsewhere, Store(store.root.parent / "other"))
+    assert torch.equal(weights(first), weights(elsewhere)), "a training is a function of its key"
+
+
+def test_measuring_something_else_trains_nothing_again(
+    make_module: MakeModule, store: Store
+) -> None:
+    make_module(SOURCE)
+    cells = []
+    for evaluate in (
+        {"datasets": ["bsd100"], "metrics": ["psnr_y"]},
+        {"datasets": ["set14", "bsd100"], "metrics": ["ssim", "psnr"], "protocol": "full@1"},
+    ):
+        study = Study.model_validate(
+            {
+                "name": "own",
+                "task": TASK,
+                "train": TRAIN,
+                "methods": {"own": {"use": "own_method.Own"}},
+                "evaluate": evaluate,
+            }
+        )
+        job = Job(study=study, method="own", trial=None, seed=0, store=store.root)
+        done = list(run_trial(job))[-1]
+        assert isinstance(done, Done) and done.cell.state == "complete"
+        cells.append(done.cell)
+    (first,), (second,) = (cell.stages for cell in cells)
+    assert first.key == second.key and (first.reused, second.reused) == (False, True)
+    assert cells[0].fingerprint != cells[1].fingerprint
+
+
+def test_initial_weights_are_those_of_the_seed_whatever_was_drawn_before(
+    make_module: MakeModule, store: Store
+) -> None:
+    cls = make_module(SOURCE.replace("WEIGHT = 2.0", "WEIGHT = 0.0")).Own
+    torch.manual_seed(123)
+    torch.rand(5)
+    one, other = cls(), cls()
+    train(one, store, seed=4)
+    torch.manual_seed(4)
+    assert torch.equal(weights(one), weights(cls())), "a loss without slope leaves them as drawn"
+    train(other, store, seed=5)
+    assert not torch.equal(weights(one), weights(other))
+
+
+def test_a_stage_starts_where_the_one_before_it_ended(
+    make_module: MakeModule, store: Store
+) -> None:
+    source = SOURCE.replace(
+        "        # the constant that the test changes\n",
+        "        if stage.name == 'stage1':\n"
+        "            return {'loss': 0 * self(batch.lr).sum()}\n",
+    )
+    cls = make_module(source).Own
+    one, two, untrained = cls(stages=1), cls(stages=2), cls()
+    train(one, store)
+    train(two, store)
+    torch.manual_seed(0)
+    untrained = cls()
+    assert torch.equal(weights(one), weights(two)), "stage1 has no slope, so it changes nothing"
+    assert not torch.equal(weights(one), weights(untrained))
+
+
+def test_the_record_says_what_was_done(make_module: MakeModule, store: Store) -> None:
+    (record,) = train(make_module(SOURCE).Own(), store)
+    assert (record.name, record.steps, record.device) == ("stage0", 3, "cpu")
+    assert record.parameters == 3 * 3 * 3 * 3 + 3
+    history = stage_history(store, record.key)
+    assert [step for step, _ in history] == [1, 2, 3]
+    assert all(set(losses) == {"loss"} and losses["loss"] > 0 for _, losses in history)
+
+
+PARTS = '''
+from torch import nn
+
+from bench.method import Method, Stage
+
+
+class Judge(Method):
+    """A part: batch norm behaves in another way while it is trained."""
+
+    paper = "none"
+
+    def __init__(self, *, width: int = 2) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+
+    def forward(self, image):
+        return self.layers(image)
+
+    def stages(self):
+        return [Stage("judge", 4, trains=self, seed=0)]
+
+
+class _Judged(Method):
+    paper = "none"
+
+    def __init__(self, *, scale: int = 2) -> None:
+        super().__init__()
+        self.extra = nn.ModuleList(nn.Linear(2, 2) for _ in range(self.EXTRA))
+        self.layer = nn.Conv2d(3, 12, 3, padding=1)
+        self.judge = Judge()
+
+    def forward(self, lr):
+        return nn.functional.pixel_shuffle(self.layer(lr), 2)
+
+    def optimizers(self, stage):
+        return {"loss": list(self.layer.parameters())}
+
+    def stages(self):
+        return [*self.judge.stages(), Stage("sr")]
+
+
+class One(_Judged):
+    EXTRA = 0
+
+
+class Other(_Judged):
+    EXTRA = 3
+
+
+class Taught(Method):
+    """Its second part learns what the first one, just trained or taken, makes of an image."""
+
+    paper = "none"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.judge, self.pupil = Judge(), Judge(width=3)
+
+    def forward(self, lr):
+        return self.pupil(lr)
+
+    def stages(self):
+        target = lambda hr: self.judge(hr).sigmoid()
+        return [*self.judge.stages(), Stage("pupil", 4, target, trains=self.pupil)]
+'''
+
+
+@pytest.mark.parametrize(("first", "second"), [("One", "Other"), ("Other", "One")])
+def test_a_part_is_the_same_whichever_method_trains_it_first(
+    make_module: MakeModule, store: Store, first: str, second: str
+) -> None:
+    module = make_module(PARTS)
+    alone = module.Judge()
+    one, other = getattr(module, first)(), getattr(module, second)()
+    assert keys(one)[0] == keys(other)[0] == keys(alone)[0]
+    assert keys(one)[1] != keys(other)[1]
+    trained = train(one, store, seed=1)
+    again = train(other, Store(store.root.parent / "other"), seed=2)
+    assert trained[0].key == again[0].key and not again[0].reused
+    assert torch.equal(weights(one.judge), weights(other.judge))
+    assert [stage.reused for stage in train(getattr(module, second)(), store)] == [True, False]
+
+
+def test_a_part_without_scale_serves_every_scale(make_module: MakeModule) -> None:
+    module = make_module(PARTS)
+    assert keys(module.Judge()) == keys(module.Judge(), task={"scale": 4})
+    (plan,) = plans(module.Judge())
+    assert (plan.scale, plan.degradation) == (1, "none")
+
+
+def test_training_the_method_leaves_a_part_that_no_optimizer_names_alone(
+    make_module: MakeModule, store: Store
+) -> None:
+    module = make_module(PARTS)
+    one, alone = module.One(), module.Judge()
+    train(one, store)
+    train(alone, store)
+    for name, value in alone.named_parameters():
+        assert torch.equal(value, dict(one.judge.named_parameters())[name])
+
+
+def test_a_part_just_trained_and_one_from_the_store_teach_alike(
+    make_module: MakeModule, store: Store
+) -> None:
+    module = make_module(PARTS)
+    just, taken = module.Taught(), module.Taught()
+    train(just, store)
+    elsewhere = Store(store.root.parent / "other")
+    train(module.Judge(), elsewhere)
+    assert [stage.reused for stage in train(taken, elsewhere)] == [True, False]
+    assert torch.equal(weights(just), weights(taken))
+
+
+# --- targets --------------------------------------------------------------------------------------
+
+NEGATIVE = SOURCE.replace(
+    "    def stages(self):",
+    """    def negative(self, hr):
+        assert not torch.is_grad_enabled() and not self.training
+        self.seen.append((tuple(hr.shape), float(hr.min()), float(hr.max())))
+        return 1 - hr
+
+    def stages(self):
+        self.seen = vars(self).setdefault("seen", [])
+        return [Stage("negative", target=self.negative)]
+
+    def unused(self):""",
+).replace("# the constant", "self.batches.append(batch)  # the constant")
+
+
+def test_a_target_is_made_once_for_each_image_and_learned(
+    make_module: MakeModule, store: Store, small_sets: Path
+) -> None:
+    cls = make_module(NEGATIVE).Own
+    method = cls()
+    method.__dict__["batches"] = []
+    (record,) = train(method, store)
+    assert sorted(shape for shape, _, _ in method.seen) == [(1, 3, 32, 40), (1, 3, 36, 28)]
+    assert all(0 <= low < high <= 1 for _, low, high in method.seen)
+
+    folder = store.entry("targets", record.key)
+    assert {path.name for path in folder.iterdir()} == {"baby.npy", "bird.npy"}
+    hr = read_image(small_sets / "Set5/HR/baby.png").astype(np.int64)
+    assert np.abs(np.load(folder / "baby.npy") - 257 * (255 - hr)).max() == 0  # 65535 = 257 * 255
+
+    assert len(method.batches) == 3
+    for batch in method.batches:
+        assert torch.allclose(batch.target, 1 - batch.hr, atol=1e-6)
+        assert not torch.equal(batch.target, batch.hr)
+
+    again = cls()
+    train(again, store)
+    assert again.seen == [], "a stage from the store needs no targets"
+
+
+def test_without_a_target_the_original_is_learned(make_module: MakeModule, store: Store) -> None:
+    source = SOURCE.replace("# the constant", "self.batches.append(batch)  # the constant")
+    method = make_module(source).Own()
+    method.__dict__["batches"] = []
+    train(method, store)
+    assert [batch.step for batch in method.batches] == [0, 1, 2]
+    for batch in method.batches:
+        assert torch.equal(batch.target, batch.hr)
+        assert batch.lr.shape == (2, 3, 4, 4) and batch.hr.shape == (2, 3, 8, 8)
+
+
+def test_a_target_of_another_size_is_refused(make_module: MakeModule, store: Store) -> None:
+    source = NEGATIVE.replace("return 1 - hr", "return hr[..., 1:]")
+    with pytest.raises(ValueError, match="stage negative: target of"):
+        train(make_module(source).Own(), store)
+    assert not (store.root / "stages").exists()

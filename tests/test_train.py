@@ -1,0 +1,377 @@
+"""The training loop: known updates, the schedule, exact resume, divergence, precision."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench import sets, train
+from bench.errors import BenchError, Diverged
+from bench.method import Batch, Losses, Method, Stage
+from bench.patches import Patches
+from bench.train import (
+    Plan,
+    Progress,
+    check_losses,
+    choose_device,
+    choose_precision,
+    run_steps,
+    to_tensor,
+)
+
+CPU = torch.device("cpu")
+
+
+def plan_of(owner: Method, steps: int, **changes: Any) -> Plan:
+    plan = Plan(
+        Stage("fit"), owner, "key", dataset="set5", scale=2, degradation="bicubic", steps=steps,
+        patch=8, batch=2, learning_rate=0.1, halve_at=(), seed=0, precision="fp32", device="cpu",
+    )  # fmt: skip
+    return replace(plan, **changes)
+
+
+@pytest.fixture
+def patches(small_sets: Path) -> Patches:
+    return Patches(sets.load_pairs("set5", 2))
+
+
+def start(plan: Plan, patches: Patches, folder: Path) -> Any:
+    return run_steps(plan, patches, torch.device(plan.device), folder / "checkpoint.pth")
+
+
+def finish(plan: Plan, patches: Patches, folder: Path) -> list[Progress]:
+    return list(start(plan, patches, folder))
+
+
+class Scalar(Method):
+    """One number p, minimised as it is: its slope is 1, so Adam takes it down by the rate."""
+
+    def __init__(self, slope: float = 1.0) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.tensor(5.0))
+        self.slope = slope
+        self.batches: list[Batch] = []
+
+    def training_step(self, batch: Batch, stage: Stage) -> Losses:
+        self.batches.append(batch)
+        return {"loss": self.slope * self.p}
+
+
+def test_the_first_step_of_adam_is_the_learning_rate(patches: Patches, tmp_path: Path) -> None:
+    for slope in (1.0, -300.0):
+        owner = Scalar(slope)
+        finish(plan_of(owner, 1), patches, tmp_path)
+        assert owner.p.item() == pytest.approx(5 - math.copysign(0.1, slope), abs=1e-6)
+
+
+def test_the_learning_rate_is_halved_at_the_steps_given(patches: Patches, tmp_path: Path) -> None:
+    # a constant slope makes each of Adam's steps the rate itself: 0.1 + 0.1 + 0.05 + 0.025
+    owner = Scalar()
+    finish(plan_of(owner, 4, halve_at=(2, 3)), patches, tmp_path)
+    assert owner.p.item() == pytest.approx(5 - 0.275, abs=1e-5)
+
+
+def test_progress_tells_the_mean_loss_since_the_last(patches: Patches, tmp_path: Path) -> None:
+    # 250 steps make 125 points, each the mean of two: p = 5, 4.99, 4.98, ...
+    points = finish(plan_of(Scalar(), 250, learning_rate=0.01), patches, tmp_path)
+    assert [p.step for p in points] == list(range(2, 251, 2))
+    assert {(p.stage, p.steps) for p in points} == {("fit", 250)}
+    means = [5 - 0.01 * (2 * i + 0.5) for i in range(125)]
+    assert [p.losses["loss"] for p in points] == pytest.approx(means, abs=1e-3)
+
+
+def test_patches_are_channels_last_and_set_by_seed_and_step(
+    patches: Patches, tmp_path: Path
+) -> None:
+    owners = [Scalar(), Scalar(), Scalar()]
+    for owner, seed in zip(owners, (0, 0, 1), strict=True):
+        finish(plan_of(owner, 2, seed=seed), patches, tmp_path / str(seed))
+    for batch in owners[0].batches:
+        for image in (batch.lr, batch.hr, batch.target):
+            assert image.is_contiguous(memory_format=torch.channels_last)
+            assert image.dtype == torch.float32
+    one, same, other = ([batch.hr for batch in owner.batches] for owner in owners)
+    assert torch.equal(one[0], same[0]) and torch.equal(one[1], same[1])
+    assert not torch.equal(one[0], one[1]) and not torch.equal(one[0], other[0])
+
+
+# --- two optimizers -------------------------------------------------------------------------------
+
+
+class Rivals(Method):
+    """A GAN of two numbers. The generator's loss has a slope for the discriminator too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.d, self.g = nn.Parameter(torch.tensor(2.0)), nn.Parameter(torch.tensor(3.0))
+        self.seen: list[tuple[float, float]] = []
+
+    def optimizers(self, stage: Stage) -> Mapping[str, Sequence[nn.Parameter]]:
+        return {"d": [self.d], "g": [self.g]}
+
+    def training_step(self, batch: Batch, stage: Stage) -> Iterator[tuple[str, Tensor]]:
+        self.seen.append((self.d.item(), self.g.item()))
+        yield "d", self.d * self.g.detach()
+        self.seen.append((self.d.item(), self.g.item()))
+        yield "g", -self.d * self.g
+        self.seen.append((self.d.item(), self.g.item()))
+        yield "logged", self.g - self.d
+
+
+def test_each_loss_steps_its_own_optimizer_before_the_next_is_computed(
+    patches: Patches, tmp_path: Path
+) -> None:
+    rivals = Rivals()
+    (progress,) = finish(plan_of(rivals, 1), patches, tmp_path)
+    # slope of d: g = 3 > 0, so d falls; slope of g: -d < 0, so g rises
+    expected = [(2, 3), (1.9, 3), (1.9, 3.1)]
+    assert np.allclose(rivals.seen, expected, atol=1e-6)
+    assert progress.losses == pytest.approx({"d": 6, "g": -5.7, "logged": 1.2}, abs=1e-5)
+
+
+def test_the_generators_loss_leaves_no_slope_in_the_discriminator(
+    patches: Patches, tmp_path: Path
+) -> None:
+    rivals = Rivals()
+    finish(plan_of(rivals, 1), patches, tmp_path)
+    assert rivals.d.grad is not None and rivals.d.grad.item() == pytest.approx(3)
+    assert rivals.g.grad is not None and rivals.g.grad.item() == pytest.approx(-1.9, abs=1e-6)
+
+
+def test_parameters_that_no_optimizer_names_stay(patches: Patches, tmp_path: Path) -> None:
+    class Half(Rivals):
+        def optimizers(self, stage: Stage) -> Mapping[str, Sequence[nn.Parameter]]:
+            return {"g": [self.g]}
+
+    half = Half()
+    finish(plan_of(half, 3), patches, tmp_path)
+    assert half.d.item() == 2 and half.d.grad is None
+    assert half.g.item() == pytest.approx(3.3, abs=1e-5)
+
+
+# --- resume ---------------------------------------------------------------------------------------
+
+
+class Net(Method):
+    """Dropout and batch norm: what a resume forgets first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5),
+            nn.Conv2d(4, 12, 3, padding=1), nn.PixelShuffle(2),
+        )  # fmt: skip
+
+    def forward(self, lr: Tensor) -> Tensor:
+        sr: Tensor = self.layers(lr)
+        return sr
+
+
+def make_net() -> Net:
+    torch.manual_seed(1)
+    return Net()
+
+
+class Clock:
+    """Stands still but for a thousandth at each look, and for what the test adds."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 0.001
+        return self.now
+
+
+@pytest.mark.parametrize("steps", [12, 230])
+def test_a_training_that_goes_on_ends_bit_by_bit_where_an_uninterrupted_one_does(
+    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    clock = Clock()
+    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=clock.monotonic))
+    halved = {"halve_at": (steps // 2,)}
+    uninterrupted = make_net()
+    points = finish(plan_of(uninterrupted, steps, **halved), patches, whole)
+    assert not (whole / "checkpoint.pth").exists(), "nothing was long enough to be saved"
+
+    seen = []
+    net = make_net()
+    for _ in range(2):
+        training = start(plan_of(net, steps, **halved), patches, broken)
+        seen.append([next(training).step, next(training).step])
+        clock.now += 100  # more than 2 s since the last checkpoint: one is due
+        seen[-1] += [next(training).step, next(training).step]  # made again after the break
+        training.close()
+        net = Net()  # other weights: the checkpoint must replace them
+    *rest, history = _drain(start(plan_of(net, steps, **halved), patches, broken))
+    every = max(1, steps // 100)
+    seen.append([point.step for point in rest])
+    assert seen[:2] == [[every * n for n in points] for points in ((1, 2, 3, 4), (3, 4, 5, 6))]
+    assert seen[2][0] == 5 * every and seen[2][-1] == steps
+    for name, value in uninterrupted.state_dict().items():
+        assert torch.equal(value, net.state_dict()[name]), name
+    assert history == [(point.step, point.losses) for point in points]
+
+
+def _drain(training: Any) -> list[Any]:
+    found = []
+    while True:
+        try:
+            found.append(next(training))
+        except StopIteration as end:
+            return [*found, end.value[0]]
+
+
+def test_a_finished_checkpoint_is_not_trained_on(
+    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, clock = Scalar(), Clock()
+    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=clock.monotonic))
+    for _ in start(plan_of(owner, 3), patches, tmp_path):
+        clock.now += 100
+    again = Scalar()
+    assert finish(plan_of(again, 3), patches, tmp_path) == []
+    assert again.p.item() == owner.p.item() == pytest.approx(4.7, abs=1e-5)
+
+
+def test_saving_takes_at_most_a_fiftieth_of_the_time(
+    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, saves = Clock(), []
+
+    def write(*arguments: Any) -> None:
+        saves.append(clock.now)
+        clock.now += 1.0
+
+    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=clock.monotonic))
+    monkeypatch.setattr(train, "_write_checkpoint", write)
+    for _ in start(plan_of(Scalar(), 100), patches, tmp_path):
+        clock.now += 3.0
+    assert 5 <= len(saves) <= 7  # 300 s: the first after 2 s, then every 50 s at least
+    assert min(np.diff(saves)) >= 50
+
+
+# --- divergence -----------------------------------------------------------------------------------
+
+
+class Bad(Scalar):
+    """Its loss goes wrong at the third step."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def training_step(self, batch: Batch, stage: Stage) -> Losses:
+        return {"fine": self.p * 0 + 1, "loss": self.p * (self.factor if batch.step == 2 else 1)}
+
+
+@pytest.mark.parametrize(
+    ("factor", "what"),
+    [(math.nan, "is nan"), (math.inf, "is inf"), (1000.0, r"is 4800, at the beginning 5")],
+)
+def test_a_loss_gone_wrong_names_stage_step_and_learning_rate(
+    patches: Patches, tmp_path: Path, factor: float, what: str
+) -> None:
+    training = start(plan_of(Bad(factor), 9), patches, tmp_path)
+    assert next(training).step == 1 and next(training).step == 2
+    with pytest.raises(Diverged, match=rf"^stage fit: loss at step 3 {what}.*rate is 0\.1\.$"):
+        next(training)
+
+
+def test_a_loss_may_grow_a_hundredfold_and_start_at_nothing() -> None:
+    plan = plan_of(Scalar(), 9)
+    check_losses(plan, [(1, {"loss": 0.5}), (2, {"loss": -49.9})])
+    with pytest.raises(Diverged):
+        check_losses(plan, [(1, {"loss": 0.5}), (2, {"loss": -50.1})])
+    check_losses(plan, [(1, {"loss": 0.0}), (2, {"loss": 9e-5})])
+
+
+# --- device and precision -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("native", "precision"), [(True, "bf16"), (False, "fp32")])
+def test_auto_takes_bf16_only_where_it_is_native(
+    monkeypatch: pytest.MonkeyPatch, native: bool, precision: str
+) -> None:
+    asked = []
+
+    def supported(including_emulation: bool = True) -> bool:
+        asked.append(including_emulation)
+        return native or including_emulation
+
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert choose_precision("auto", CPU) == precision
+    assert choose_precision("auto", torch.device("cuda")) == precision
+    assert asked == [False]
+    for given in ("fp32", "bf16"):
+        assert choose_precision(given, CPU) == given
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_precision_decides_what_convolutions_compute_in(
+    patches: Patches, tmp_path: Path, precision: str, dtype: torch.dtype
+) -> None:
+    seen = []
+
+    class Spy(Net):
+        def forward(self, lr: Tensor) -> Tensor:
+            sr = super().forward(lr)
+            seen.append(sr.dtype)
+            return sr
+
+    owner = Spy()
+    finish(plan_of(owner, 1, precision=precision), patches, tmp_path)
+    assert seen == [dtype]
+    assert {p.dtype for p in owner.parameters()} == {torch.float32}, "weights stay fp32"
+
+
+def test_devices_that_are_not_here_or_unknown_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto") == choose_device("cpu") == CPU
+    with pytest.raises(BenchError, match="no CUDA GPU here"):
+        choose_device("cuda")
+    with pytest.raises(BenchError, match=r"unknown device 'cdua'\. Did you mean 'cuda'"):
+        choose_device("cdua")
+
+
+def test_an_image_becomes_a_tensor_of_three_channels_in_0_to_1() -> None:
+    gray = np.array([[0, 51], [102, 255], [255, 0]], np.uint8)
+    tensor = to_tensor(gray, CPU)
+    assert tensor.shape == (1, 3, 3, 2)
+    assert torch.allclose(tensor[0], torch.tensor([[0, 0.2], [0.4, 1], [1, 0]]).expand(3, 3, 2))
+    assert torch.equal(to_tensor(np.repeat(gray[..., None], 3, axis=2), CPU), tensor)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA GPU")
+def test_a_gpu_trains_to_the_same_weights_but_for_rounding(
+    patches: Patches, tmp_path: Path
+) -> None:
+    class Plain(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers[3] = nn.Identity()  # dropout draws other numbers on a GPU
+
+    owners = []
+    for device in ("cpu", "cuda"):
+        torch.manual_seed(1)
+        owner = Plain().to(device, memory_format=torch.channels_last)
+        plan = plan_of(owner, 3, device=device, learning_rate=1e-3)
+        finish(plan, patches, tmp_path / device)
+        owners.append(owner.cpu())
+    cpu, gpu = (owner.state_dict() for owner in owners)
+    for name, value in cpu.items():
+        assert torch.allclose(value, gpu[name], atol=1e-4), name
