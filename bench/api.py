@@ -6,9 +6,9 @@ run_study(study)
 scores = load_scores("gamma")     # one row for each image and metric
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 
@@ -16,19 +16,21 @@ from bench import sets
 from bench.check import load_study
 from bench.errors import BenchError, unknown
 from bench.evaluate import Measured, evaluate, load_scorers, restore
-from bench.method import Method, find_method, load_method
+from bench.method import Method, find_method
 from bench.metrics import metric
 from bench.progress import Lines, Screen
 from bench.protocol import PROTOCOLS, default_protocol, quantise
 from bench.records import Cell, load_scores
 from bench.report.render import write_report
-from bench.stages import train_stages
 from bench.store import Store, home
 from bench.study import Study, TaskSection
 from bench.train import choose_device, to_tensor
+from bench.trial import train_assessors
 
 if TYPE_CHECKING:
     import pandas as pd
+
+T = TypeVar("T")
 
 __all__ = [
     "evaluate_method",
@@ -153,7 +155,9 @@ def measure_method(
     chosen = protocol or default_protocol(method.task)
     screen = screen or Screen()
     device, found = choose_device(), Measured()
-    trained = _assessors(metrics, TaskSection(kind=method.task, scale=scale), screen)
+    task = TaskSection(kind=method.task, scale=scale)
+    training = train_assessors(metrics, task, None, Store(home() / "store"), found)
+    trained = _watched(training, screen)
     scorers = load_scorers(metrics, device, trained, found)
     for dataset in datasets:
         for stem, _, _ in evaluate(
@@ -164,17 +168,14 @@ def measure_method(
     return found, chosen
 
 
-def _assessors(metrics: Sequence[str], task: TaskSection, screen: Screen) -> dict[str, Method]:
-    """Returns the trained method behind each metric that has one, training it if need be."""
-    trained: dict[str, Method] = {}
-    for name in metrics:
-        measure = metric(name)
-        if measure.trained_by and not measure.unavailable():
-            trained[name] = load_method(measure.trained_by)
-            steps = train_stages(trained[name], task, None, 0, Store(home() / "store"), [])
-            for event in steps:
-                screen.event(0, name, event)
-    return trained
+def _watched(training: Generator[Any, None, T], screen: Screen) -> T:
+    """Shows a training's progress and returns what it returns."""
+    while True:
+        try:
+            screen.event(0, "what the metrics need", next(training))
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 def evaluate_method(
@@ -208,6 +209,9 @@ def restore_images(
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:
         raise BenchError(f"several pictures would become {out / (twice[0] + '.png')}: rename one.")
+    for image, stem in zip(images, stems, strict=True):
+        if image.resolve() == (out / f"{stem}.png").resolve():
+            raise BenchError(f"{image}: would be overwritten. Choose another folder for --out.")
     method = prepare_method(path, parameters or {}, weights)
     device = choose_device()
     pictures = [to_tensor(sets.read_image(image), torch.device("cpu")) for image in images]

@@ -12,6 +12,7 @@ import torch
 from bench import metrics, protocol, sets
 from bench.degrade import DEGRADATIONS
 from bench.errors import BenchError, unknown
+from bench.images import image_size
 from bench.located_yaml import Document, Keys, load_yaml, parse_scalar
 from bench.method import Method, build_method, check_hyperparameters, find_method
 from bench.space import Range, is_range, parse_range
@@ -27,6 +28,7 @@ from bench.study import (
     TaskSection,
     TrainSection,
 )
+from bench.train import choose_device
 
 
 def load_study(file: str | Path, overrides: Iterable[str] = (), strict: bool = False) -> Study:
@@ -203,11 +205,11 @@ class _Check:
         if self.task and self.task.degradation not in DEGRADATIONS:
             message = unknown("degradation", self.task.degradation, DEGRADATIONS)
             self.add(("task", "degradation"), message)
+        elif self.task and self.task.degradation == "none" and self.task.scale != 1:
+            message = f"'none' leaves the size as it is: scale 1, got {self.task.scale}."
+            self.add(("task", "degradation"), message)
         if self.train:
-            self._dataset(("train", "dataset"), self.train.dataset, must_exist=True)
-            if self.task and self.train.patch % self.task.scale:
-                message = f"not a multiple of the scale {self.task.scale}, got {self.train.patch}."
-                self.add(("train", "patch"), message)
+            self._training(self.train)
         if self.select:
             self._dataset(("select", "dataset"), self.select.dataset, must_exist=True)
         if not self.evaluate:
@@ -225,17 +227,42 @@ class _Check:
             message = unknown("protocol", self.evaluate.protocol, ("auto", *protocol.PROTOCOLS))
             self.add(("evaluate", "protocol"), message)
 
+    def _training(self, train: TrainSection) -> None:
+        try:
+            choose_device(train.device)
+        except BenchError as error:
+            self.add(("train", "device"), str(error))
+        pairs = self._dataset(("train", "dataset"), train.dataset, must_exist=True)
+        if self.task and train.patch % self.task.scale:
+            message = f"not a multiple of the scale {self.task.scale}, got {train.patch}."
+            self.add(("train", "patch"), message)
+            return
+        sides = {p.stem: min(*image_size(p.hr_path), p.side or train.patch) for p in pairs}
+        if small := [stem for stem, side in sides.items() if side < train.patch]:
+            most = min(sides.values())
+            message = f"{train.patch} does not fit into {', '.join(small)}. Take at most {most}."
+            self.add(("train", "patch"), message)
+
     def _list(self, key: str, names: Sequence[str]) -> None:
         if not names:
             self.add(("evaluate", key), "empty. Name at least one.")
         for name in {n for n in names if names.count(n) > 1}:
             self.add(("evaluate", key), f"{name!r} is given twice.")
 
-    def _dataset(self, path: Keys, name: str, must_exist: bool) -> None:
+    def _dataset(self, path: Keys, name: str, must_exist: bool) -> Sequence[sets.Pair]:
+        """Returns the set's pairs, if it is here and whole."""
         if name not in sets.DATASETS:
             self.add(path, unknown("dataset", name, sets.DATASETS))
-        elif must_exist and (why := sets.missing(name)):
-            self.add(path, f"dataset {name!r} is not on this machine: {why}")
+        elif why := sets.missing(name):
+            if must_exist:
+                self.add(path, f"dataset {name!r} is not on this machine: {why}")
+        elif self.task and self.task.degradation in DEGRADATIONS:
+            try:
+                return sets.load_pairs(name, self.task.scale, self.task.degradation)
+            except BenchError as error:
+                for line in str(error).splitlines():
+                    self.add(path, line)
+        return ()
 
     def search(self) -> None:
         """Objectives, and what sampler and pruner can do."""

@@ -1,5 +1,6 @@
 """The command line: verbs that call `bench.api`; heavy imports wait inside each verb."""
 
+import contextlib
 import json
 import math
 import sys
@@ -77,9 +78,10 @@ def sweep(
     extra = () if trials is None else (f"budget.trials={trials}",)
     loaded = load_study(study, (*overrides, *extra), strict)
     screen = Screen() if as_json else make_screen()
-    cells, written = run_study(
-        loaded, workers=workers, fresh=fresh, out=out, yaml=study.read_text(), screen=screen
-    )
+    with _only_json(as_json):
+        cells, written = run_study(
+            loaded, workers=workers, fresh=fresh, out=out, yaml=study.read_text(), screen=screen
+        )
     failed = [cell for cell in cells if cell.state == "failed"]
     if as_json:
         _print_json(
@@ -136,19 +138,20 @@ def evaluate(
     from bench.api import measure_method
     from bench.progress import Lines, Screen
 
-    found, chosen = measure_method(
-        method,
-        _names(datasets),
-        scale,
-        _names(metrics),
-        parameters=_parameters(params),
-        weights=weights,
-        protocol=protocol,
-        degradation=degradation,
-        limit=limit,
-        out=out,
-        screen=Screen() if as_json else Lines(),
-    )
+    with _only_json(as_json):
+        found, chosen = measure_method(
+            method,
+            _names(datasets),
+            scale,
+            _names(metrics),
+            parameters=_parameters(params),
+            weights=weights,
+            protocol=protocol,
+            degradation=degradation,
+            limit=limit,
+            out=out,
+            screen=Screen() if as_json else Lines(),
+        )
     results = [_result(found, name, scale, chosen) for name in found.datasets]
     if as_json:
         _print_json({"method": method, "results": results, "unavailable": found.unavailable})
@@ -167,6 +170,7 @@ def _result(found: Any, dataset: str, scale: int, protocol: str) -> dict[str, An
             row[score.metric] = score.value
             names.append(score.metric)
     used = found.datasets[dataset]
+    absent = {name: None for name in found.unavailable if " on " not in name}
     return {
         "dataset": dataset,
         "scale": scale,
@@ -177,9 +181,9 @@ def _result(found: Any, dataset: str, scale: int, protocol: str) -> dict[str, An
         "fingerprint": used.fingerprint,
         "mean": {
             **{name: found.mean(dataset, name) for name in dict.fromkeys(names)},
-            **{name: None for name in found.unavailable if " on " not in name},
+            **absent,
         },
-        "images": list(images.values()),
+        "images": [row | absent for row in images.values()],
     }
 
 
@@ -276,7 +280,8 @@ def check(
     from bench.api import load_study
     from bench.overview import plan_text, study_plan
 
-    plan = study_plan(load_study(study, overrides, strict), workers)
+    with _only_json(as_json):
+        plan = study_plan(load_study(study, overrides, strict), workers)
     if as_json:
         _print_json(plan)
     else:
@@ -346,6 +351,11 @@ def _study_name(study: str) -> str:
     from bench.located_yaml import load_yaml
 
     return str(load_yaml(Path(study)).data.get("name", Path(study).stem))
+
+
+def _only_json(as_json: bool) -> contextlib.AbstractContextManager[Any]:
+    """Sends what a method prints to standard error, so that the answer stands alone."""
+    return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
 
 
 def _print_json(value: Any) -> None:

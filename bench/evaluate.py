@@ -28,6 +28,7 @@ class Measured:
     missing: dict[str, str] = field(default_factory=dict)
     datasets: dict[str, UsedDataset] = field(default_factory=dict)
     assessors: dict[str, str] = field(default_factory=dict)
+    examined: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def mean(self, dataset: str, metric_name: str) -> float:
         """Returns the mean over a set's images; NaN if one of them has no value."""
@@ -49,8 +50,6 @@ def load_scorers(
             found.unavailable[name] = why
         else:
             scorers[name] = measure.load(str(device), trained.get(name))
-            if name in trained:
-                found.assessors[name] = trained[name].stages()[-1].name
     return scorers
 
 

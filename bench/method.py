@@ -63,6 +63,9 @@ class Stage:
     learning_rate: float | None = None
     seed: int | None = None
     """A fixed seed makes one stage serve every seed of a study."""
+    examine: Callable[[], Mapping[str, float]] | None = None
+    """Called once, in eval mode, when the stage has been trained: numbers that show what it has
+    learned. They are stored with the stage and printed below the tables that rest on it."""
 
 
 class Method(nn.Module):

@@ -42,6 +42,8 @@ class TrainedStage(BaseModel):
     """Taken from the store: trained earlier or by another trial."""
     precision: str
     device: str
+    examined: dict[str, float] = {}
+    """What the stage's own examination found."""
 
 
 class UsedDataset(BaseModel):
@@ -88,6 +90,8 @@ class Cell(BaseModel):
     datasets: dict[str, UsedDataset] = {}
     assessors: dict[str, str] = {}
     """Metric -> the exact name of the trained thing behind it, such as nima -> nima@photos."""
+    examined: dict[str, dict[str, float]] = {}
+    """That name -> what its examination found."""
     stages: list[TrainedStage] = []
     fingerprint: str
     """Hash of all that determined this cell; another one today means that the cell is stale."""

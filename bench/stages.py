@@ -187,6 +187,7 @@ def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
         reused=False,
         precision=plan.precision,
         device=plan.device,
+        examined=_examine(plan),
     )
 
     def write(folder: Path) -> None:
@@ -213,6 +214,11 @@ def _initialise(method: Method, plans: list[Plan], seed: int) -> None:
             torch.manual_seed(its_seed)
             fresh = type(owner)(**owner.hyperparameters)
         owner.load_state_dict(fresh.state_dict())
+
+
+def _examine(plan: Plan) -> dict[str, float]:
+    plan.owner.eval()
+    return dict(plan.stage.examine()) if plan.stage.examine else {}
 
 
 def _patches(plan: Plan, device: torch.device, store: Store) -> Patches:

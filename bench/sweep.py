@@ -357,16 +357,14 @@ class Driver:
         if self.queue:
             return self.queue.popleft()
         for name, sampler in self.samplers.items():
-            taken = sampler.keys()
-            waits = sampler.waiting()
-            if not waits and len(taken) >= self.study.trials_of(name):
-                continue
-            free = next(k for k in range(len(taken) + 1) if k not in taken)
-            key, swept, attempt = sampler.ask(free)
-            self.queue.extend(self._jobs(name, key, swept, attempt))
-            if self.queue:
-                return self.queue.popleft()
-            self._tell_if_complete(name, key)
+            while sampler.waiting() or len(sampler.keys()) < self.study.trials_of(name):
+                taken = sampler.keys()
+                free = next(k for k in range(len(taken) + 1) if k not in taken)
+                key, swept, attempt = sampler.ask(free)
+                self.queue.extend(self._jobs(name, key, swept, attempt))
+                if self.queue:
+                    return self.queue.popleft()
+                self._tell_if_complete(name, key)  # a killed driver had recorded it
         return None
 
     def _jobs(self, method: str, key: int | None, swept: dict[str, Any], attempt: int) -> list[Job]:
@@ -492,9 +490,10 @@ class Driver:
         run = flight.run or self._start_run(flight.job)
         self._record(cell.model_copy(update={"run_id": run}))
         self.screen.ended(handle, _label(flight.job), cell)
-        if cell.trial is None or self._tell_if_complete(cell.method, cell.trial):
+        if cell.trial is None:
             return
-        if self._prunes(cell.method):
+        self._tell_if_complete(cell.method, cell.trial)
+        if self._prunes(cell.method) and cell.state == "complete":
             self.queue.extend(self._jobs(cell.method, cell.trial, cell.swept, cell.attempt))
 
     def _record(self, cell: Cell) -> None:

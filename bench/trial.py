@@ -13,7 +13,7 @@ import platform
 import subprocess
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -29,13 +29,13 @@ from bench import sets
 from bench.degrade import imresize
 from bench.errors import BenchError, Diverged
 from bench.evaluate import Measured, evaluate, load_scorers
-from bench.method import Method, build_method, find_method, source_digest
-from bench.metrics import METRICS, metric
+from bench.method import Method, build_method, find_method, load_method, source_digest
+from bench.metrics import metric
 from bench.protocol import Image, as_rgb, default_protocol
 from bench.records import Cell, TrainedStage
 from bench.stages import Note, recipe_digest, train_stages
 from bench.store import Store, content_key
-from bench.study import Study
+from bench.study import Study, TaskSection, TrainSection
 from bench.train import Progress, choose_device
 
 STRIPS = 3  # sample pictures of each set that go into the run's record
@@ -174,16 +174,9 @@ def _train_and_measure(
     objectives: dict[str, float],
 ) -> Iterator[Event]:
     study, store = job.study, Store(job.store)
-    assessors: dict[str, Method] = {}
     device = choose_device(study.train.device if study.train else "auto")
-    for name in study.evaluate.metrics:
-        if (
-            METRICS.get(name)
-            and (path := METRICS[name].trained_by)
-            and not metric(name).unavailable()
-        ):
-            assessors[name] = find_method(path)()
-            yield from train_stages(assessors[name], study.task, study.train, 0, store, [])
+    names = study.evaluate.metrics
+    assessors = yield from train_assessors(names, study.task, study.train, store, found)
     if job.prepare:
         return
     scorers = load_scorers(study.evaluate.metrics, device, assessors, found)
@@ -203,6 +196,30 @@ def _train_and_measure(
         objectives.update(_objectives(study, method, scorers, protocol))
     for dataset in study.evaluate.datasets:
         yield from _measure(job, method, dataset, scorers, protocol, found)
+
+
+def train_assessors(
+    metrics: Sequence[str],
+    task: TaskSection,
+    train: TrainSection | None,
+    store: Store,
+    found: Measured,
+) -> Generator[Progress | Note, None, dict[str, Method]]:
+    """Returns the trained method behind each metric that has one, training it if need be.
+
+    Adds its exact name and what its examination found to `found`.
+    """
+    trained: dict[str, Method] = {}
+    for name in metrics:
+        path = metric(name).trained_by
+        if path is None or metric(name).unavailable():
+            continue
+        stages: list[TrainedStage] = []
+        trained[name] = load_method(path)
+        yield from train_stages(trained[name], task, train, 0, store, stages)
+        found.assessors[name] = stages[-1].name
+        found.examined[stages[-1].name] = stages[-1].examined
+    return trained
 
 
 def _objectives(study: Study, method: Method, scorers: Any, protocol: str) -> dict[str, float]:

@@ -102,7 +102,7 @@ class Blank(Shift):
     """Restores pictures that are not finite."""
 
     def forward(self, lr):
-        return super().forward(lr) * float("nan")
+        return super().forward(lr) * (1 if self.training else float("nan"))
 
 
 class Full(Shift):
@@ -413,9 +413,10 @@ def _become(request: Mapping[str, Any]) -> None:
             path = os.path.join(request["folder"], name)
             flags = os.O_RDWR | (os.O_CREAT | os.O_TRUNC if number else 0)
             os.dup2(os.open(path, flags), number)
-        sys.stdin = open(0, closefd=False)
-        sys.stdout = open(1, "w", closefd=False)
-        sys.stderr = open(2, "w", closefd=False, buffering=1)
+        # new objects: the server's may hold text that is not the command's
+        sys.stdin = os.fdopen(0, closefd=False)
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", closefd=False, buffering=1)
         sys.argv = ["bench", *request["arguments"]]
         exec(request["before"], {})
         from bench.cli import main

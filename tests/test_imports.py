@@ -16,7 +16,7 @@ ARROWS = {
     "overview": "errors method metrics progress protocol records sets stages store study sweep "
     "tracking train trial weights",
     "api": "check errors evaluate method metrics progress protocol records report sets stages "
-    "store study sweep train",
+    "store study sweep train trial",
     "sweep": "errors executor method metrics progress records sampler stages store study tracking "
     "train trial",
     "progress": "records stages train trial",

@@ -74,12 +74,21 @@ def test_a_study_says_what_its_file_says(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_every_study_of_the_repository_loads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("BENCH_DATA", raising=False)
-    monkeypatch.delenv("BENCH_WEIGHTS", raising=False)
-    study = load_study(path)
+def test_every_study_of_the_repository_loads(path: Path) -> None:
+    try:
+        study = load_study(path)
+    except BenchError as error:
+        if all("on this machine" in line for line in str(error).splitlines()):
+            pytest.skip(str(error))
+        raise
     assert study.name == path.stem
     assert study.header, "the comment at its top states the question, the cost and the answer"
+
+
+def test_the_first_study_needs_no_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("BENCH_DATA", "BENCH_WEIGHTS", "TORCH_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / "nothing"))
+    assert load_study(STUDIES[0].with_name("gamma.yaml")).name == "gamma"
 
 
 def test_1e_4_is_a_number(folder: Path) -> None:
@@ -174,6 +183,8 @@ GAMMA = "{float: [0.0, 1.0]}"
          ["unknown metric 'ssimy'", "'ssim_y'"]),
         (("metrics: [psnr_y, ssim_y]", "metrics: [psnr_y]\n  protocol: sr-y"),
          "small.yaml:11: evaluate.protocol:", ["unknown protocol 'sr-y'", "'sr-y@1'"]),
+        (("scale: 2}", "scale: 2, degradation: none}"), "small.yaml:2: task.degradation:",
+         ["scale 1, got 2"]),
         (("scale: 2}", "scale: 2, degradation: bicubick}"), "small.yaml:2: task.degradation:",
          ["unknown degradation", "'bicubic'"]),
         (("{use: methods.classical.Bicubic}", "{use: methods.classical.Bicubic, scale: 3}"),

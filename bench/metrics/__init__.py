@@ -52,8 +52,8 @@ def metric(name: str) -> Metric:
 def _load_nima(device: str, method: "Method | None") -> Scorer:
     from bench.metrics import nima  # torch: listing the metrics must stay light
 
-    scorer: Scorer = nima.scorer(method, device)
-    return scorer
+    assert isinstance(method, nima.NIMA)
+    return nima.scorer(method, device)
 
 
 def _not_measured(

@@ -53,12 +53,12 @@ def commit(cell: Cell) -> str:
 
 def tiny_runs(rows: Iterable[Row]) -> str:
     """Returns "edsr 300 updates, ..." for methods trained too briefly to compare with papers."""
-    steps = {
-        row.method: total
-        for row in rows
-        for cell in row.cells
-        if cell.stages and (total := sum(stage.steps for stage in cell.stages)) < TINY_STEPS
-    }
+    steps: dict[str, int] = {}
+    for row in rows:
+        for cell in row.cells:
+            own = [s.steps for s in cell.stages if s.name not in cell.assessors.values()]
+            if own and sum(own) < TINY_STEPS:
+                steps[row.method] = sum(own)
     return ", ".join(f"{method} {total} updates" for method, total in steps.items())
 
 
@@ -88,7 +88,17 @@ def remarks(study: Study, cells: Sequence[Cell], rows: Sequence[Row]) -> list[st
             f"The selection set {study.select.dataset} is also reported: its numbers were seen "
             "by the sampler and favour swept methods."
         )
-    return found + _mixtures(cells, rows, used) + _progress(study, cells)
+    return found + _examined(cells) + _mixtures(cells, rows, used) + _progress(study, cells)
+
+
+def _examined(cells: Sequence[Cell]) -> list[str]:
+    """What is known of the assessors that the harness trained itself."""
+    known = {name: facts for cell in cells for name, facts in cell.examined.items()}
+    return [
+        f"{name} is an assessor that bench trained itself"
+        + (f". Examined: {', '.join(f'{k} {v:.2f}' for k, v in facts.items())}." if facts else ".")
+        for name, facts in known.items()
+    ]
 
 
 def _mixtures(

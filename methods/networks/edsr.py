@@ -43,9 +43,8 @@ class ShuffleConv(nn.Conv2d):
         n, _, height, width = x.shape
         step, outputs = self.step, self.out_channels // self.step**2
         assert self.bias is not None
-        order = (outputs, step, step)
-        weight = self.weight.unflatten(0, order).movedim(0, 2).flatten(0, 2)
-        bias = self.bias.unflatten(0, order).movedim(0, 2).flatten()
+        weight = self.weight.view(outputs, step**2, -1, 3, 3).transpose(0, 1).flatten(0, 1)
+        bias = self.bias.view(outputs, step**2).t().flatten()
         x = F.conv2d(x, weight, bias, padding=1).permute(0, 2, 3, 1)
         x = x.reshape(n, height, width, step, step, outputs).transpose(2, 3)
         return x.reshape(n, step * height, step * width, outputs).permute(0, 3, 1, 2)
