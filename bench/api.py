@@ -16,7 +16,7 @@ from bench import sets
 from bench.check import load_study
 from bench.errors import BenchError, unknown
 from bench.evaluate import Measured, evaluate, load_scorers, restore
-from bench.method import Method, find_method
+from bench.method import Method, build_method, find_method, to_tensor
 from bench.metrics import metric
 from bench.progress import Lines, Screen
 from bench.protocol import PROTOCOLS, default_protocol, quantise
@@ -24,7 +24,7 @@ from bench.records import Cell, load_scores
 from bench.report.render import write_report
 from bench.store import Store, home
 from bench.study import Study, TaskSection
-from bench.train import choose_device, to_tensor
+from bench.train import choose_device
 from bench.trial import train_assessors
 
 if TYPE_CHECKING:
@@ -82,8 +82,6 @@ def prepare_method(
     Raises BenchError where it has to be trained and no weights are given: a number from random
     weights says nothing.
     """
-    from bench.method import build_method
-
     method = build_method(find_method(path), parameters, scale)
     if weights is not None:
         load_weights(method, weights)

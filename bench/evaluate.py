@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from bench import sets
-from bench.method import Method
+from bench.method import Method, to_tensor
 from bench.metrics import METRICS, Scorer, metric
 from bench.protocol import PROTOCOLS, Image, Unscorable, quantise
 from bench.records import Score, UsedDataset
-from bench.train import to_tensor
 
 TILE = 256  # LR pixels: one forward of a tile fits in a few hundred MB for the usual networks
 WHOLE = 400  # images up to this many LR pixels a side are restored in one piece

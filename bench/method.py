@@ -11,12 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pydantic
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.errors import BenchError, unknown
-from bench.protocol import Task
+from bench.protocol import Image, Task
 
 Losses = Mapping[str, Tensor] | Iterator[tuple[str, Tensor]]
 
@@ -121,6 +123,14 @@ class Method(nn.Module):
         return {"loss": F.l1_loss(self(batch.lr), batch.target)}
 
 
+def to_tensor(image: Image, device: torch.device) -> Tensor:
+    """Returns `(1, 3, H, W)` in [0, 1] for uint8 `(H, W, 3)` RGB or `(H, W)` gray."""
+    rgb = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+    tensor = torch.from_numpy(np.ascontiguousarray(rgb)).to(device)
+    tensor = tensor.permute(2, 0, 1)[None].float().div_(255)
+    return tensor.contiguous(memory_format=torch.channels_last)
+
+
 def load_method(path: str, **hyperparameters: Any) -> Method:
     """Returns the method at a dotted path, such as "methods.classical.Bicubic", in eval mode.
 
@@ -143,7 +153,10 @@ def build_method(
     checked, problems = check_hyperparameters(cls, values)
     if problems:
         raise BenchError("\n".join(problems))
-    return cls(**checked).eval()
+    try:
+        return cls(**checked).eval()
+    except ValueError as error:
+        raise BenchError(f"{cls.__name__}: {error}") from error
 
 
 def find_method(path: str) -> type[Method]:
@@ -199,11 +212,11 @@ def check_hyperparameters(
     takes = {
         name: parameter
         for name, parameter in inspect.signature(cls.__init__).parameters.items()
-        if name != "self"
+        if name != "self" and parameter.kind is not parameter.VAR_KEYWORD
     }
     fields: dict[str, Any] = {
         name: (
-            Any if parameter.annotation is inspect.Parameter.empty else parameter.annotation,
+            _type_of(parameter.annotation),
             ... if parameter.default is inspect.Parameter.empty else parameter.default,
         )
         for name, parameter in takes.items()
@@ -220,6 +233,13 @@ def check_hyperparameters(
             problems.append(f"parameter {name!r}: {item['msg'].lower()}{got}.")
         return {}, problems
     return {name: getattr(checked, name) for name in known}, problems
+
+
+def _type_of(annotation: Any) -> Any:
+    """What a value must be: bool strictly, or YAML's `no` would pass as a word for false."""
+    if annotation is bool:
+        return pydantic.StrictBool
+    return Any if annotation is inspect.Parameter.empty else annotation
 
 
 def source_digest(cls: type) -> str:

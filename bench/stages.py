@@ -13,7 +13,7 @@ import torch
 
 from bench import sets
 from bench.errors import BenchError
-from bench.method import Method, Stage, source_digest
+from bench.method import Method, Stage, source_digest, to_tensor
 from bench.patches import Patches
 from bench.records import TrainedStage
 from bench.store import Store, content_key
@@ -25,7 +25,6 @@ from bench.train import (
     choose_device,
     choose_precision,
     run_steps,
-    to_tensor,
 )
 
 

@@ -374,14 +374,20 @@ class Driver:
             cell = self.cells.get(Cell.name_file(method, key, seed))
             now = cell_fingerprint(self.study, method, swept, seed)
             if cell is None or cell.fingerprint != now:
-                jobs.append(self._job(method, key, swept, seed, attempt))
+                jobs.append(self._job(method, key, swept, seed, attempt, now))
         return jobs[:1] if self._prunes(method) else jobs  # the next seed when this one has ended
 
     def _prunes(self, method: str) -> bool:
         return method in self.samplers and self.study.budget.pruner != "none"
 
     def _job(
-        self, method: str, key: int | None, swept: dict[str, Any], seed: int, attempt: int
+        self,
+        method: str,
+        key: int | None,
+        swept: dict[str, Any],
+        seed: int,
+        attempt: int,
+        fingerprint: str,
     ) -> Job:
         first = seed == self.study.budget.seeds[0]
         return Job(
@@ -391,6 +397,7 @@ class Driver:
             swept=swept,
             seed=seed,
             attempt=attempt,
+            fingerprint=fingerprint,
             store=self.store.root,
             pictures=self.place.pictures if first else None,
             prune=self._prunes(method),
@@ -478,7 +485,7 @@ class Driver:
             reason=reason,
             parameters=section.fixed | job.swept,
             swept=job.swept,
-            fingerprint=cell_fingerprint(self.study, job.method, job.swept, job.seed),
+            fingerprint=job.fingerprint,
             started=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
@@ -533,7 +540,9 @@ class Driver:
 
 
 def _job_of(cell: Cell, driver: Driver) -> Job:
-    return driver._job(cell.method, cell.trial, cell.swept, cell.seed, cell.attempt)
+    return driver._job(
+        cell.method, cell.trial, cell.swept, cell.seed, cell.attempt, cell.fingerprint
+    )
 
 
 def _label(job: Job) -> str:

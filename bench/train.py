@@ -6,7 +6,6 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -217,11 +216,3 @@ def _resume(
         optimizer.load_state_dict(state["optimizers"][name])
     history.extend((step, point) for step, point in state["history"])
     return state["step"], state["seconds"]
-
-
-def to_tensor(image: np.ndarray, device: torch.device) -> Tensor:
-    """Returns `(1, 3, H, W)` in [0, 1] for uint8 `(H, W, 3)` RGB or `(H, W)` gray."""
-    rgb = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
-    tensor = torch.from_numpy(np.ascontiguousarray(rgb)).to(device)
-    tensor = tensor.permute(2, 0, 1)[None].float().div_(255)
-    return tensor.contiguous(memory_format=torch.channels_last)

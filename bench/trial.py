@@ -54,6 +54,8 @@ class Job(BaseModel):
     swept: dict[str, Any] = {}
     seed: int
     attempt: int = 0
+    fingerprint: str = ""
+    """Of the cell that the job gives."""
     store: Path
     pictures: Path | None = None
     """Where restored images go; None keeps none."""
@@ -139,7 +141,7 @@ def run_trial(job: Job) -> Iterator[Event]:
             swept=job.swept,
             objectives=objectives,
             stages=trained,
-            fingerprint=cell_fingerprint(job.study, job.method, job.swept, job.seed),
+            fingerprint=job.fingerprint,
             started=started,
             seconds=time.monotonic() - began,
             environment=environment(job.study.train.device if job.study.train else "auto"),

@@ -6,12 +6,12 @@ Sections 3 and 4 of the paper: EDSR, trained with L = L2 + gamma (10 - NIMA).
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from bench.metrics.nima import NIMA
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.method import Batch, Method, Stage
+from bench.metrics.nima import NIMA
 from methods.networks.edsr import EDSRNetwork
 
 

@@ -26,8 +26,8 @@ from bench.patches import Patches
 from bench.protocol import PROTOCOLS
 from bench.records import Cell, Score, write_cell
 from bench.train import Plan, choose_device, choose_precision, make_optimizers, update
-from methods.nima_sr import EDSR
 from methods.networks.edsr import EDSRNetwork, ShuffleConv
+from methods.nima_sr import EDSR
 
 REPEATS = 5
 

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from bench.api import measure_method
 from bench.evaluate import Measured, evaluate, load_scorers, restore
 from bench.images import read_image, write_image
-from bench.method import Method
+from bench.method import Method, to_tensor
 from bench.records import Score
-from bench.train import to_tensor
 from methods.classical import Bicubic
 from methods.nima_sr import EDSR
 

@@ -15,7 +15,7 @@ ARROWS = {
     "cli": "api errors located_yaml metrics overview progress report",
     "overview": "errors method metrics progress protocol records sets stages store study sweep "
     "tracking train trial weights",
-    "api": "check errors evaluate method metrics progress protocol records report sets stages "
+    "api": "check errors evaluate method metrics progress protocol records report sets "
     "store study sweep train trial",
     "sweep": "errors executor method metrics progress records sampler stages store study tracking "
     "train trial",

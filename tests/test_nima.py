@@ -12,6 +12,8 @@ from torch import Tensor
 from bench.method import Batch
 from bench.metrics.distortions import DISTORTIONS, compress, distort
 from bench.metrics.nima import NIMA, emd, rank_correlations, scorer, spearman, taught_marks
+from bench.patches import Patches
+from bench.sets import load_pairs
 
 
 def _tensor(pixels: np.ndarray) -> Tensor:
@@ -164,26 +166,19 @@ def test_spearman_shares_the_rank_of_ties() -> None:
 
 
 def test_short_training_ranks_distortions_of_unseen_photographs() -> None:
-    """200 of the stage's steps, smaller patches: the full stage reaches more."""
+    """A third of the stage's steps on smaller patches; the whole stage reaches 0.9 of each kind."""
     torch.manual_seed(0)
-    motorcycle, _, _ = photographs.stereo_motorcycle()
-    photos = photographs.camera(), photographs.coffee(), photographs.rocket(), motorcycle
-    seen = [_tensor(image) for image in photos]
-    photos = photographs.astronaut(), photographs.chelsea()
-    unseen = [_tensor(image[:256, 100:356]) for image in photos]
+    patches = Patches(load_pairs("photos_train", 1, "none"))
     assessor = NIMA().train()
     (stage,) = assessor.stages()
     optimizer = torch.optim.Adam(assessor.parameters(), 1e-3)
-    random = np.random.default_rng(0)
-    for step in range(200):
-        crops = []
-        for image in random.choice(len(seen), 10):
-            top, left = (random.integers(n - 63) for n in seen[image].shape[1:])
-            crops.append(seen[image][:, top : top + 64, left : left + 64])
-        hr = torch.stack(crops)
-        loss = dict(assessor.training_step(Batch(hr, hr, hr, step), stage))["loss"]
+    for step in range(330):
+        batch = patches.batch(step, 10, 64, 1, seed=0, device=torch.device("cpu"))
+        loss = dict(assessor.training_step(batch, stage))["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+    unseen = [_tensor(pair.hr()[:256, 100:356]) for pair in load_pairs("photos_test", 1, "none")]
     found = rank_correlations(assessor, unseen)
     assert np.mean(list(found.values())) >= 0.6, found
+    assert min(found["blur"], found["noise"], found["jpeg"], found["down_up"]) >= 0.6, found

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bench import sets, train
 from bench.errors import BenchError, Diverged
-from bench.method import Batch, Losses, Method, Stage
+from bench.method import Batch, Losses, Method, Stage, to_tensor
 from bench.patches import Patches
 from bench.train import (
     Plan,
@@ -23,7 +23,6 @@ from bench.train import (
     choose_device,
     choose_precision,
     run_steps,
-    to_tensor,
 )
 
 CPU = torch.device("cpu")

@@ -48,7 +48,7 @@ class NIMA(Method):
         self,
         *,
         trunk: Kind = "compact",
-        steps: int = 1500,
+        steps: int = 1000,
         patch: int = 96,
         batch: int = 16,
         learning_rate: float = 1e-3,
