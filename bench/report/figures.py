@@ -66,7 +66,7 @@ def house_style() -> Iterator[None]:
         "axes.formatter.useoffset": False,
         "axes.axisbelow": True,
     }
-    with rc_context(look):
+    with rc_context(look):  # type: ignore[arg-type]  # the stubs list the keys one by one
         yield
 
 

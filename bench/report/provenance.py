@@ -96,7 +96,7 @@ def _examined(cells: Sequence[Cell]) -> list[str]:
     known = {name: facts for cell in cells for name, facts in cell.examined.items()}
     return [
         f"{name} is an assessor that bench trained itself"
-        + (f". Examined: {', '.join(f'{k} {v:.2f}' for k, v in facts.items())}." if facts else ".")
+        + (f": {', '.join(f'{k} {v:.2f}' for k, v in facts.items())}." if facts else ".")
         for name, facts in known.items()
     ]
 
