@@ -247,6 +247,7 @@ class Commands:
         self.count += 1
         folder = world / f"command-{self.count}"
         folder.mkdir()
+        (folder / "err").touch()  # it may be looked at before the process has begun
         environment = {
             "BENCH_HOME": str(home or world / "home"),
             "BENCH_DATA": str(world / "data"),

@@ -564,6 +564,7 @@ def test_weights_that_do_not_fit_on_the_disk_are_no_failed_trial(world: Path):
     """/dev/full takes no byte; torch alone would hide that the disk was full."""
     write_study(world, "shift: {use: nets.Shift}", select="", budget="")
     code = f"""
+import sys
 from pathlib import Path
 import torch
 from bench.train import choose_device
