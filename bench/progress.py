@@ -141,7 +141,9 @@ def outcome(cell: Cell) -> str:
     if cell.state != "complete":
         return f"{cell.state}: {cell.reason.splitlines()[0] if cell.reason else 'no reason given'}"
     values = ", ".join(f"{name} {value:.4g}" for name, value in cell.objectives.items())
-    return f"{values or 'measured'} ({cell.seconds:.1f} s)"
+    reused = [stage.name for stage in cell.stages if stage.reused]
+    stored = f"; from the store: {', '.join(reused)}" if reused else ""
+    return f"{values or 'measured'} ({cell.seconds:.1f} s{stored})"
 
 
 def duration(seconds: float) -> str:

@@ -30,7 +30,7 @@ from bench.train import (
 
 @dataclass(frozen=True)
 class Note:
-    """Something worth a line of text, such as a stage that was taken from the store."""
+    """Something worth a line of text, such as a stage that begins."""
 
     text: str
 
@@ -152,8 +152,6 @@ def train_stages(
                     yield from _train_and_store(plan, device, store)
         yield from (Note(f"waited for stage {plan.stage.name} of process {pid}") for pid in notes)
         trained.append(_load_stage(plan, store, device, reused))
-        if reused:
-            yield Note(f"stage {plan.stage.name} ({plan.key}): taken from the store")
     method.eval()
 
 

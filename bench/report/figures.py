@@ -181,13 +181,13 @@ def draw_trade_off(study: Study, trials: Sequence[Trial], path: Path) -> None:
             axes.margins(0.1)
             labels.append((axes, []))
             for method in methods:
-                mine = [t for t in trials if t.method == method and all(map(t.values.get, names))]
+                mine = [t for t in trials if t.method == method and set(names) <= set(t.values)]
                 if mine:
                     labels[-1][1].extend(
                         _draw_method(axes, study, mine, pair, handles, methods.index(method))
                     )
         figure.suptitle(
-            f"{study.name}: {' against '.join(names)} on {place} (selection), every trial",
+            f"{study.name}: the objectives on {place} (selection), every trial",
             fontsize=10.5, x=0.02, ha="left",
         )  # fmt: skip
         figure.legend(
