@@ -12,13 +12,14 @@ from bench import sets
 from bench.errors import BenchError
 from bench.method import Batch, Method, find_method, known_methods
 from bench.metrics import METRICS, metric
+from bench.place import Place, lock_holder
 from bench.progress import duration
 from bench.protocol import PROTOCOLS
 from bench.records import load_records
 from bench.stages import plan_stages
 from bench.store import Store, home
 from bench.study import Study
-from bench.sweep import Place, default_workers, lock_holder
+from bench.sweep import default_workers
 from bench.train import Plan, choose_device, choose_precision, make_optimizers, update
 from bench.trial import cell_fingerprint, make_method, planned_cells, protocol_of, seeds_of
 from bench.weights import WEIGHTS, find

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from bench.errors import BenchError, unknown
+from bench.place import Place
 from bench.store import home
 from bench.study import Study
 
@@ -175,14 +176,23 @@ def load_records(name: str) -> tuple[Study, list[Cell], Path]:
 
     Raises BenchError with the known names if nothing of that name has been swept here.
     """
-    folder = home() / "studies" / name
-    file = folder / "study.json"
-    if not file.is_file():
+    place = Place(home(), name)
+    if not place.study_file.is_file():
         known = [p.parent.name for p in (home() / "studies").glob("*/study.json")]
         raise BenchError(f"no records in {home()}: {unknown('study', name, known)} Sweep it first.")
-    study = Study.model_validate_json(file.read_text())
-    cells = [c for c in load_cells(folder / "cells") if c.method in study.methods]
-    return study, cells, folder / "pictures"
+    study = Study.model_validate_json(place.study_file.read_text())
+    cells = [cell for cell in load_cells(place.cells) if belongs(study, cell)]
+    return study, cells, place.pictures
+
+
+def belongs(study: Study, cell: Cell) -> bool:
+    """Whether a cell is of the study as it is now: of a method, seed and kind that it still has."""
+    section = study.methods.get(cell.method)
+    return (
+        section is not None
+        and cell.seed in study.budget.seeds
+        and (cell.trial is not None) == bool(section.ranges)
+    )
 
 
 def load_scores(name: str) -> "pd.DataFrame":

@@ -13,11 +13,11 @@ ROOT = Path(__file__).parents[1]
 
 ARROWS = {
     "cli": "api errors located_yaml metrics overview progress report",
-    "overview": "errors method metrics progress protocol records sets stages store study sweep "
+    "overview": "errors method metrics place progress protocol records sets stages store study sweep "
     "tracking train trial weights",
     "api": "check errors evaluate method metrics progress protocol records report sets "
     "store study sweep train trial",
-    "sweep": "errors executor method metrics progress records sampler stages store study tracking "
+    "sweep": "errors executor method metrics place progress records sampler stages store study tracking "
     "train trial",
     "progress": "records stages train trial",
     "tracking": "errors records study",
@@ -31,7 +31,8 @@ ARROWS = {
     "train": "errors method patches",
     "patches": "errors method protocol sets",
     "report": "errors metrics records study",
-    "records": "errors store study",
+    "records": "errors place store study",
+    "place": "errors",
     "metrics": "degrade errors method protocol sets weights",
     "method": "errors protocol",
     "study": "protocol space",

@@ -1,0 +1,92 @@
+"""Where the records of a study lie, and who may write them."""
+
+import contextlib
+import fcntl
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.errors import BenchError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study's records are below the home folder."""
+
+    home: Path
+    study: str
+
+    @property
+    def root(self) -> Path:
+        return self.home / "studies" / self.study
+
+    @property
+    def cells(self) -> Path:
+        return self.root / "cells"
+
+    @property
+    def pictures(self) -> Path:
+        return self.root / "pictures"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    @property
+    def study_file(self) -> Path:
+        """The study as it was last swept, for reports from records alone."""
+        return self.root / "study.json"
+
+
+@contextlib.contextmanager
+def one_at_a_time(home: Path) -> Iterator[None]:
+    """Lets one process of a home make the databases: two at once get in each other's way."""
+    home.mkdir(parents=True, exist_ok=True)
+    with open(home / "lock", "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def study_lock(place: Place) -> Iterator[Callable[[Iterable[str]], None]]:
+    """Holds a study; yields a function that tells others which trials are under way.
+
+    Raises BenchError naming the process that has it. The system frees it when that one dies.
+    """
+    place.root.mkdir(parents=True, exist_ok=True)
+    with open(place.lock, "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder, _ = lock_holder(place)
+            raise BenchError(
+                f"{place.study}: already being swept by {holder} ({place.lock}). Watch it with "
+                f"`bench status {place.study}`, or wait until it ends."
+            ) from None
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        holder = f"process {os.getpid()} on {socket.gethostname()} since {now}"
+
+        def tell(running: Iterable[str]) -> None:
+            file.seek(0)
+            file.truncate()
+            file.write("\n".join([holder, *running]))
+            file.flush()
+
+        tell(())
+        yield tell
+
+
+def lock_holder(place: Place) -> tuple[str, list[str]]:
+    """Returns the process that sweeps a study and the trials it has under way; "" for none."""
+    if not place.lock.is_file():
+        return "", []
+    with open(place.lock) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder, *running = file.read().splitlines() or ["a process that has just begun"]
+            return holder, running
+    return "", []
