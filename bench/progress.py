@@ -18,6 +18,9 @@ class Screen:
     def begin(self, total: int, done: int) -> None:
         """The sweep has `total` trials (times seeds), `done` of which have a record."""
 
+    def prepared(self) -> None:
+        """What all trials share is there; they begin now."""
+
     def event(self, handle: int, label: str, event: Any) -> None:
         """Something happened in a running trial."""
 
@@ -49,6 +52,9 @@ class Lines(Screen):
         self.began = time.monotonic()
         resumed = f", {done} of them already recorded" if done else ""
         self.note(f"{total} trials to do{resumed}")
+
+    def prepared(self) -> None:
+        self.began = time.monotonic()
 
     def event(self, handle: int, label: str, event: Any) -> None:
         if isinstance(event, Note):
@@ -98,6 +104,12 @@ class Bars(Lines):
         self.live.start()
         super().begin(total, done)
         self.live.update(self.sweep, total=total, completed=done)
+
+    def prepared(self) -> None:
+        super().prepared()
+        for task in self.tasks.values():
+            self.live.remove_task(task)
+        self.tasks.clear()
 
     def event(self, handle: int, label: str, event: Any) -> None:
         if handle not in self.tasks:

@@ -240,6 +240,7 @@ class Driver:
         waiting = {Cell.name_file(job.method, job.trial, job.seed) for job in self.queue}
         self.screen.begin(total, sum(c.file_name not in waiting for c in self.current()))
         self._prepare()
+        self.screen.prepared()
         while True:
             while len(self.flights) < self.executor.slots and (job := self._next_job()):
                 self._launch(job)
