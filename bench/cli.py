@@ -154,7 +154,13 @@ def evaluate(
         )
     results = [_result(found, name, scale, chosen) for name in found.datasets]
     if as_json:
-        _print_json({"method": method, "results": results, "unavailable": found.unavailable})
+        infinite = {
+            f"{score.metric} on {score.dataset}/{score.image}": "infinite: the images are equal"
+            for score in found.scores
+            if math.isinf(score.value)
+        }
+        unavailable = found.unavailable | infinite
+        _print_json({"method": method, "results": results, "unavailable": unavailable})
     else:
         _print_results(found, results, _names(metrics))
     return 0

@@ -1,6 +1,7 @@
 """A method goes through its stages; each is trained once for equal content, then shared."""
 
 import hashlib
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -244,4 +245,6 @@ def _make_targets(plan: Plan, folder: Path, device: torch.device) -> None:
                 f"stage {plan.stage.name}: target of {tuple(hr.shape)} is {made.shape}"
             )
         made = (made.float().clamp(0, 1) * 65535).round().squeeze(0).permute(1, 2, 0)
-        np.save(folder / f"{pair.stem}.npy", made.cpu().numpy().astype(np.uint16))
+        buffer = io.BytesIO()  # np.save to a file does not say that the disk is full
+        np.save(buffer, made.cpu().numpy().astype(np.uint16))
+        (folder / f"{pair.stem}.npy").write_bytes(buffer.getbuffer())

@@ -424,8 +424,11 @@ class Driver:
     def _record(self, cell: Cell) -> None:
         if cell.datasets and not any(other.datasets for other in self.cells.values()):
             self.tracking.log_datasets(cell)
+        before = self.cells.get(cell.file_name)
         write_cell(self.place.cells, cell)
         self.cells[cell.file_name] = cell
+        if before is not None and before.run_id not in ("", cell.run_id):
+            self.tracking.supersede(before.run_id)
         self._finish_run(cell)
 
     def _finish_run(self, cell: Cell) -> None:

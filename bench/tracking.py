@@ -190,6 +190,10 @@ class Tracking:
                     self.kill(run.info.run_id, "driver lost")
                 self._client.set_tag(run.info.run_id, "bench.kind", f"archived {kind}")
 
+    def supersede(self, run: str) -> None:
+        """Takes a run whose trial has been measured anew out of what a study's runs are."""
+        self._client.set_tag(run, "bench.kind", "superseded trial")
+
     def kill(self, run: str, reason: str) -> None:
         """Ends a run that has no result."""
         self._client.set_tag(run, "bench.reason", reason)

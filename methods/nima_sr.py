@@ -23,7 +23,8 @@ class EDSR(Method):
     """
 
     paper = (
-        "Image enhancement with a NIMA loss (EDSR/MDSR, MnasNet assessor); EDSR: Lim et al. 2017"
+        "Sunnak et al., Neural Image Enhancement and Assessment, Simon Fraser University; "
+        "network: Lim et al., EDSR, CVPRW 2017, arXiv:1707.02921"
     )
     tiny = {"blocks": 1, "channels": 8}
 
