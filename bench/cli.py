@@ -103,8 +103,8 @@ def _print_report(written: dict[str, Path], failed: Sequence[Any]) -> None:
         click.echo(
             f"failed: {cell.label} seed {cell.seed}: {cell.reason.splitlines()[0]}", err=True
         )
-    for name, path in written.items():
-        click.echo(f"{name:<12} {path}")
+    for path in written.values():
+        click.echo(path)
 
 
 @cli.command("eval")

@@ -144,7 +144,8 @@ def describe(event: Progress, short: bool = False) -> str:
     losses = ", ".join(f"{name} {value:.4g}" for name, value in event.losses.items())
     speed = f"{event.steps_per_second:.3g} steps/s"
     if short:
-        return f"{event.stage}: {losses}, {speed}"
+        left = duration((event.steps - event.step) / max(event.steps_per_second, 1e-9))
+        return f"{event.stage}: {losses}, {speed}, {left} left"
     return f"stage {event.stage}, step {event.step}/{event.steps}, {losses}, {speed}"
 
 

@@ -196,14 +196,40 @@ def draw_trade_off(study: Study, trials: Sequence[Trial], path: Path) -> None:
         )  # fmt: skip
         _fill(figure, (1, len(pairs)), top=0.45, right=2.3, gaps=(0.85, 0))
         up = [1 if more else -1 for more in maximized(study)]
-        for (axes, texts), (a, b) in zip(
-            labels, pairs, strict=True
-        ):  # last, when a point's place in pixels is final
+        for (axes, texts), (a, b) in zip(labels, pairs, strict=True):
+            _frame(axes, trials, (names[a], names[b]))
             low, high = axes.get_xlim()
             more = 0.3 * (high - low)  # for the labels
             axes.set_xlim((low, high + more) if up[a] > 0 else (low - more, high))
-            _draw_labels(axes, texts, (up[a], up[b]))
+            _draw_labels(axes, texts, (up[a], up[b]))  # now that places in pixels are final
         _save(figure, path)
+
+
+def _frame(axes: Axes, trials: Sequence[Trial], names: tuple[str, str]) -> None:
+    """Shows the swept trials large; a baseline far away becomes a word at the edge."""
+    points = [
+        (trial, np.array([fmean(trial.values[name]) for name in names]))
+        for trial in trials
+        if set(names) <= set(trial.values)
+    ]
+    swept = np.array([point for trial, point in points if trial.number is not None])
+    if len(swept) < 2 or (np.ptp(swept, axis=0) == 0).any():
+        return
+    low, high = swept.min(axis=0), swept.max(axis=0)
+    size = high - low
+    outside = []
+    for trial, point in points:
+        if trial.number is None and (np.abs(point - (low + high) / 2) > 2 * size).any():
+            outside.append(f"{trial.method} {point[0]:.4g}, {point[1]:.4g}")
+        else:
+            low, high = np.minimum(low, point), np.maximum(high, point)
+    if outside:
+        axes.set_xlim(low[0] - 0.15 * size[0], high[0] + 0.15 * size[0])
+        axes.set_ylim(low[1] - 0.15 * size[1], high[1] + 0.15 * size[1])
+        axes.text(
+            0.01, 0.01, f"outside: {'; '.join(outside)}", transform=axes.transAxes,
+            fontsize=LABEL_SIZE, color="#555555",
+        )  # fmt: skip
 
 
 def _draw_method(
