@@ -160,7 +160,8 @@ def evaluate(
             if math.isinf(score.value)
         }
         unavailable = found.unavailable | infinite
-        _print_json({"method": method, "results": results, "unavailable": unavailable})
+        answer = {"method": method, "results": results, "unavailable": unavailable}
+        _print_json(answer | {"assessors": found.assessors})
     else:
         _print_results(found, results, _names(metrics))
     return 0

@@ -15,7 +15,7 @@ from bench.metrics import METRICS, metric
 from bench.place import Place, lock_holder
 from bench.progress import duration
 from bench.protocol import PROTOCOLS
-from bench.records import load_records
+from bench.records import best_cells, load_records
 from bench.stages import plan_stages
 from bench.store import Store, home
 from bench.study import Study
@@ -31,12 +31,14 @@ def study_status(name: str) -> Row:
     """Returns counts of trials by state, the stale ones, who is sweeping, and the best so far."""
     study, cells, _ = load_records(name)
     states = Counter(cell.state for cell in cells)
-    best: dict[str, Row] = {}
-    for cell in cells:
-        for objective, value in cell.objectives.items():
-            sign = 1 if METRICS[objective].direction == "higher" else -1
-            if objective not in best or sign * value > sign * best[objective]["value"]:
-                best[objective] = {"value": value, "trial": cell.file_name, "swept": cell.swept}
+    best = {
+        cell.exact(name): {
+            "value": cell.objectives[name],
+            "trial": cell.file_name,
+            "swept": cell.swept,
+        }
+        for name, cell in best_cells(study, cells).items()
+    }
     holder, running = lock_holder(Place(home(), name))
     return {
         "study": name,

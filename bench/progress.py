@@ -153,7 +153,7 @@ def outcome(cell: Cell) -> str:
     """Returns how a trial ended: its objectives, or why it has none."""
     if cell.state != "complete":
         return f"{cell.state}: {cell.reason.splitlines()[0] if cell.reason else 'no reason given'}"
-    values = ", ".join(f"{name} {value:.4g}" for name, value in cell.objectives.items())
+    values = ", ".join(f"{cell.exact(name)} {value:.4g}" for name, value in cell.objectives.items())
     reused = [stage.name for stage in cell.stages if stage.reused]
     stored = f"; from the store: {', '.join(reused)}" if reused else ""
     return f"{values or 'measured'} ({cell.seconds:.1f} s{stored})"

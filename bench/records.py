@@ -109,6 +109,10 @@ class Cell(BaseModel):
         """ "edsr_nima t003": the method, and the trial where there are several."""
         return self.method if self.trial is None else f"{self.method} t{self.trial:03d}"
 
+    def exact(self, metric: str) -> str:
+        """Returns a metric's name, or that of the home-made assessor behind it: nima@photos."""
+        return self.assessors.get(metric, metric)
+
     @property
     def file_name(self) -> str:
         """ "edsr_nima-t003-s0": also the name of its folder of pictures."""
@@ -199,3 +203,14 @@ def load_scores(name: str) -> "pd.DataFrame":
     """Returns the scores of a swept study: study, method, trial, seed, dataset, scale, image,
     metric, protocol, value; one row for each image and metric."""
     return scores_frame(load_records(name)[1])
+
+
+def best_cells(study: Study, cells: list[Cell]) -> dict[str, Cell]:
+    """Returns the cell that is best in each objective."""
+    best = {}
+    for name in study.select.objectives if study.select else ():
+        able = [cell for cell in cells if name in cell.objectives]
+        pick = max if study.select and name in study.select.maximize else min
+        if able:
+            best[name] = pick(able, key=lambda cell: cell.objectives[name])
+    return best

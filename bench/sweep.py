@@ -21,7 +21,7 @@ from bench.method import find_method, source_digest
 from bench.metrics import METRICS
 from bench.place import Place, one_at_a_time, study_lock
 from bench.progress import Screen
-from bench.records import Cell, belongs, load_cells, write_cell
+from bench.records import Cell, belongs, best_cells, load_cells, write_cell
 from bench.sampler import Sampler
 from bench.stages import Note, recipe_digest, stage_history
 from bench.store import Store
@@ -216,17 +216,12 @@ class Driver:
             for key in sampler.running():
                 sampler.requeue(key)
         complete = sum(c.state == "complete" for c in self.current())
-        self.tracking.close_study(status, {"cells_complete": complete, **self._best()}, report)
+        best = {
+            f"best/{cell.exact(name)}": cell.objectives[name]
+            for name, cell in best_cells(self.study, self.current()).items()
+        }
+        self.tracking.close_study(status, {"cells_complete": complete, **best}, report)
         self.screen.close()
-
-    def _best(self) -> dict[str, float]:
-        """The best value of each objective over all complete cells."""
-        best: dict[str, float] = {}
-        for cell in self.current():
-            for name, value in cell.objectives.items():
-                pick = max if METRICS[name].direction == "higher" else min
-                best[f"best/{name}"] = pick(value, best.get(f"best/{name}", value))
-        return best
 
     def current(self) -> list[Cell]:
         """Returns the cells that belong to the study as it is now."""

@@ -146,10 +146,10 @@ class Tracking:
         if known.info.status != "RUNNING":
             return
         self.history(run, self._not_logged(run, points, set(known.data.metrics)))
-        means = {f"objective/{name}": value for name, value in cell.objectives.items()}
+        means = {f"objective/{cell.exact(name)}": v for name, v in cell.objectives.items()}
         groups: dict[str, list[float]] = {}
         for score in cell.scores:
-            groups.setdefault(f"{score.dataset}/{score.metric}", []).append(score.value)
+            groups.setdefault(f"{score.dataset}/{cell.exact(score.metric)}", []).append(score.value)
         means.update({name: math.fsum(values) / len(values) for name, values in groups.items()})
         means["seconds"] = cell.seconds
         self._log(run, {k: v for k, v in means.items() if _name_of(k) not in known.data.metrics})
