@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,8 @@ def main() -> None:
 
     Exit status: 0 done, 1 done with failures, 2 the user's mistake, 130 interrupted.
     """
+    # Threads that spin while they wait make a shared core crawl (see LocalExecutor).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         status = cli(standalone_mode=False)
     except BenchError as error:

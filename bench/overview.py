@@ -1,6 +1,7 @@
 """What the machine has and where a study stands: the verbs that only look."""
 
 import platform
+import statistics
 import time
 from collections import Counter
 from importlib.metadata import version
@@ -10,7 +11,8 @@ import torch
 
 from bench import sets
 from bench.errors import BenchError
-from bench.method import Batch, Method, find_method, known_methods
+from bench.evaluate import Measured, evaluate
+from bench.method import Batch, Method, find_method, known_methods, load_method
 from bench.metrics import METRICS, metric
 from bench.place import Place, lock_holder
 from bench.progress import duration
@@ -80,35 +82,39 @@ def status_text(status: Row) -> str:
 def study_plan(study: Study, workers: int | None = None) -> Row:
     """Returns what a sweep would do and what it would cost, from a few timed steps.
 
-    The steps run on random pixels with fresh weights; nothing is trained or stored.
+    The steps run on random pixels with fresh weights, and one image of each set is restored and
+    scored; nothing is stored.
     """
     workers = workers or default_workers()
+    cores = torch.get_num_threads()
+    share = max(1, cores // workers)
     store = Store(home() / "store")
-    pixels = _pixels(study)
     shared: dict[str, float] = {}
     methods: list[Row] = []
     for name, section in study.methods.items():
         swept = {key: range_.sample() for key, range_ in section.ranges.items()}
         method = make_method(study, name, swept, 0)
         trials = study.trials_of(name) if section.ranges else 1
-        cells = trials * len(seeds_of(study, name))
-        stages, seconds = [], _seconds_to_restore(method) * pixels
+        torch.set_num_threads(share)
+        stages, seconds = [], _seconds_to_measure(study, method)
         for plan in plan_stages(method, study.task, study.train, study.budget.seeds[0]):
+            once = plan.stage.seed is not None  # one training serves all seeds and trials
+            torch.set_num_threads(cores if once else share)
             ready = store.has("stages", plan.key)
             cost = 0.0 if ready else _seconds_to_train(plan)
-            once = plan.stage.seed is not None  # one training serves all seeds and trials
             if once:
                 shared[plan.key] = cost
             else:
                 seconds += cost
             stages.append({"name": plan.stage.name, "steps": plan.steps, "seconds": cost,
                            "in_store": ready, "once": once})  # fmt: skip
+        torch.set_num_threads(cores)
         methods.append(
             {
                 "name": name,
                 "use": section.use,
                 "ranges": {key: str(range_) for key, range_ in section.ranges.items()},
-                "cells": cells,
+                "cells": trials * len(seeds_of(study, name)),
                 "stages": stages,
                 "seconds_each": seconds,
             }
@@ -127,45 +133,45 @@ def study_plan(study: Study, workers: int | None = None) -> Row:
     }
 
 
-def _pixels(study: Study) -> int:
-    """LR pixels restored by each trial."""
+def _seconds_to_measure(study: Study, method: Method) -> float:
+    """Seconds to restore and score all images of a trial, from the first one of each set."""
+    scorers = {
+        name: metric(name).load(str(choose_device()), load_method(path) if path else None)
+        for name in study.evaluate.metrics
+        if not metric(name).unavailable()
+        for path in [metric(name).trained_by]
+    }
+    task, seconds = study.task, 0.0
     names = [n for n in study.evaluate.datasets if not sets.missing(n)]
     names += [study.select.dataset] if study.select else []
-    total = 0
     for name in names:
-        for pair in sets.load_pairs(name, study.task.scale, study.task.degradation):
-            height, width = pair.hr().shape[:2]
-            total += height * width // study.task.scale**2
-    return total
-
-
-def _seconds_to_restore(method: Method, side: int = 96) -> float:
-    """Seconds per LR pixel."""
-    device = choose_device()
-    method.to(device)
-    lr = torch.rand(1, 3, side, side, device=device)
-    with torch.inference_mode():
-        method(lr)
+        pixels = [p.hr().size for p in sets.load_pairs(name, task.scale, task.degradation)]
+        images = evaluate(
+            method.to(choose_device()), name, task.scale, scorers, protocol_of(study), Measured(),
+            degradation=task.degradation, limit=1,
+        )  # fmt: skip
         began = time.perf_counter()
-        method(lr)
-    return (time.perf_counter() - began) / side**2
+        for _ in images:
+            seconds += (time.perf_counter() - began) * sum(pixels) / pixels[0]
+    return seconds
 
 
-def _seconds_to_train(plan: Plan, tries: int = 3) -> float:
-    """Seconds for a stage's updates, from a few on random pixels."""
+def _seconds_to_train(plan: Plan) -> float:
+    """Seconds for a stage's updates, from a few on random pixels: three, or a second's worth."""
     device = choose_device()
     plan.owner.to(device).train()
     optimizers = make_optimizers(plan)
     small = plan.patch // plan.scale
     hr = torch.rand(plan.batch, 3, plan.patch, plan.patch, device=device)
     lr = torch.rand(plan.batch, 3, small, small, device=device)
-    seconds = []
-    for step in range(tries):
+    seconds: list[float] = []
+    while len(seconds) < 3 or sum(seconds) < 1:
         began = time.perf_counter()
-        losses = update(plan.owner, plan.stage, Batch(lr, hr, hr, step), optimizers, plan)
+        batch = Batch(lr, hr, hr, len(seconds))
+        losses = update(plan.owner, plan.stage, batch, optimizers, plan)
         [float(value) for value in losses.values()]  # waits for a GPU
         seconds.append(time.perf_counter() - began)
-    return min(seconds) * plan.steps
+    return statistics.median(seconds) * plan.steps
 
 
 def _availability(name: str, study: Study) -> Row:

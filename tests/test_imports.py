@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[1]
 
 ARROWS = {
     "cli": "api errors located_yaml metrics overview progress report",
-    "overview": "errors method metrics place progress protocol records sets stages store study "
-    "sweep tracking train trial weights",
+    "overview": "errors evaluate method metrics place progress protocol records sets stages store "
+    "study sweep tracking train trial weights",
     "api": "check errors evaluate method metrics progress protocol records report sets "
     "store study sweep train trial",
     "sweep": "errors executor method metrics place progress records sampler stages store study "
