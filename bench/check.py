@@ -1,5 +1,6 @@
 """Loads a study file and reports every mistake in it at once, before the first training step."""
 
+import difflib
 import inspect
 import re
 from collections.abc import Iterable, Sequence
@@ -70,6 +71,11 @@ def _override(document: Document, text: str) -> None:
     document.lines[path] = 0
 
 
+# what stands for a required field that is wrong, so that the others are checked all the same
+UNKNOWN: dict[str, Any] = {"dataset": "", "steps": 1, "datasets": (), "metrics": ()}
+SHAPES = {"model_type": "a mapping (key: value)", "tuple_type": "a list ([a, b])"}
+
+
 class _Check:
     """Collects problems; every check works with what the earlier ones found sound."""
 
@@ -82,6 +88,7 @@ class _Check:
         self.evaluate: EvaluateSection | None = None
         self.budget: BudgetSection | None = BudgetSection()
         self.ranges: dict[str, dict[str, Range]] = {}
+        self.broken: set[Keys] = set()
 
     def add(self, path: Keys, message: str) -> None:
         self.problems.append(f"{self.document.at(path)}: {message}")
@@ -94,7 +101,9 @@ class _Check:
                 self.add((key,), unknown("key", key, set(top) - {"header"}))
         for key in ("name", "task", "methods", "evaluate"):
             if key not in data:
-                self.add((), f"{key!r} is missing. Known: {', '.join(k for k in top)}.")
+                self.add(
+                    (), f"{key!r} is missing. Known: {', '.join(k for k in top if k != 'header')}."
+                )
         for key in data:
             if data[key] is None and key in top and key != "name":
                 self.add((key,), "empty. Fill it in, or delete the line.")
@@ -112,12 +121,23 @@ class _Check:
         return None if data is None else self._typed((key,), model, data)
 
     def _typed(self, path: Keys, model: type[pydantic.BaseModel], data: Any) -> Any:
+        """Returns the section, without the fields that are wrong; None if none of it is sound."""
         try:
             return model.model_validate(data)
         except pydantic.ValidationError as error:
             for item in error.errors():
                 self._pydantic_problem(path, model, item)
-        return None
+            wrong = {str(item["loc"][0]) for item in error.errors() if item["loc"]}
+            for key in wrong - set(model.model_fields):  # a misspelt key was meant for another
+                wrong = wrong | set(difflib.get_close_matches(key, model.model_fields, 1, 0.5))
+        self.broken |= {(*path, key) for key in wrong}
+        if not isinstance(data, dict):
+            return None
+        sound = {key: value for key, value in data.items() if key not in wrong}
+        try:
+            return model.model_validate({k: UNKNOWN[k] for k in wrong & set(UNKNOWN)} | sound)
+        except pydantic.ValidationError:
+            return None
 
     def _pydantic_problem(self, path: Keys, model: type[pydantic.BaseModel], item: Any) -> None:
         where = (*path, *item["loc"])
@@ -128,6 +148,8 @@ class _Check:
         elif item["type"] == "literal_error":
             field = model.model_fields[str(item["loc"][0])]
             self.add(where, unknown("value", item["input"], map(str, get_args(field.annotation))))
+        elif item["type"] in SHAPES:
+            self.add(where, f"needs {SHAPES[item['type']]}, got {item['input']!r}.")
         else:
             self.add(where, f"{item['msg'].lower()}, got {item['input']!r}.")
 
@@ -167,13 +189,13 @@ class _Check:
         except BenchError as error:
             self.add((*path, "use"), str(error))
             return
-        if self.task is not None and self._extremes(path, cls, values):
+        if self._extremes(path, cls, values) and self.task is not None:
             self._build(path, cls, values, self.task)
 
     def _extremes(self, path: Keys, cls: type[Method], values: dict[str, Any]) -> bool:
         """Whether the constructor takes the values, also those that the sampler may choose."""
         before = len(self.problems)
-        scale = {} if self.task is None else {"scale": self.task.scale}
+        scale = {"scale": 1 if self.task is None else self.task.scale}
         takes_scale = "scale" in inspect.signature(cls.__init__).parameters
         ranges = self.ranges[str(path[-1])]
         tried = [{}, *({key: v} for key, range_ in ranges.items() for v in range_.extremes())]
@@ -202,8 +224,12 @@ class _Check:
 
     def names(self, strict: bool) -> None:
         """Datasets, metrics, protocol and degradation: known, and here where they must be."""
-        if self.task and self.task.degradation not in DEGRADATIONS:
-            message = unknown("degradation", self.task.degradation, DEGRADATIONS)
+        task = self.document.data.get("task")
+        given = task.get("degradation") if isinstance(task, dict) else None
+        if isinstance(given, str) and given not in DEGRADATIONS:
+            self.add(("task", "degradation"), unknown("degradation", given, DEGRADATIONS))
+        elif self.task and self.task.degradation == "bicubic" and self.task.scale == 1:
+            message = f"at scale 1 bicubic changes nothing. Known: {', '.join(DEGRADATIONS)}."
             self.add(("task", "degradation"), message)
         elif self.task and self.task.degradation == "none" and self.task.scale != 1:
             message = f"'none' leaves the size as it is: scale 1, got {self.task.scale}."
@@ -233,6 +259,8 @@ class _Check:
         except BenchError as error:
             self.add(("train", "device"), str(error))
         pairs = self._dataset(("train", "dataset"), train.dataset, must_exist=True)
+        if ("train", "patch") in self.broken:
+            return
         if self.task and train.patch % self.task.scale:
             message = f"not a multiple of the scale {self.task.scale}, got {train.patch}."
             self.add(("train", "patch"), message)
@@ -244,13 +272,15 @@ class _Check:
             self.add(("train", "patch"), message)
 
     def _list(self, key: str, names: Sequence[str]) -> None:
-        if not names:
+        if not names and ("evaluate", key) not in self.broken:
             self.add(("evaluate", key), "empty. Name at least one.")
         for name in {n for n in names if names.count(n) > 1}:
             self.add(("evaluate", key), f"{name!r} is given twice.")
 
     def _dataset(self, path: Keys, name: str, must_exist: bool) -> Sequence[sets.Pair]:
         """Returns the set's pairs, if it is here and whole."""
+        if path in self.broken:
+            return ()
         if name not in sets.DATASETS:
             self.add(path, unknown("dataset", name, sets.DATASETS))
         elif why := sets.missing(name):
@@ -293,7 +323,10 @@ class _Check:
                     self.add(path, message)
 
     def _objectives(self, select: SelectSection) -> None:
-        if not select.objectives:
+        if not select.objectives and not self.broken & {
+            ("select", "maximize"),
+            ("select", "minimize"),
+        }:
             self.add(("select",), "no objective. Write maximize: [psnr_y], or minimize.")
         for key, names in (("maximize", select.maximize), ("minimize", select.minimize)):
             for i, name in enumerate(names):
@@ -308,7 +341,7 @@ class _Check:
             self.add(("select", "dataset"), message)
 
     def _objective(self, path: Keys, key: str, name: str) -> None:
-        if self.evaluate is None:
+        if self.evaluate is None or ("evaluate", "metrics") in self.broken:
             return
         computed = self.evaluate.metrics
         if name not in computed:
@@ -316,7 +349,7 @@ class _Check:
                 path,
                 f"objective on a metric that is not computed. {unknown('metric', name, computed)}",
             )
-        elif name in metrics.METRICS:
+        elif name in metrics.METRICS or name.startswith("pyiqa:"):
             metric = metrics.metric(name)
             better = {"higher": "maximize", "lower": "minimize"}[metric.direction]
             if better != key:

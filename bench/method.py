@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import importlib
+import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,12 +60,14 @@ class Stage:
     """The part that this stage trains and that is stored, itself a Method (a pre-trained generator,
     an assessor). None: the method whose `stages()` this is."""
     dataset: str | None = None
+    degradation: str | None = None
+    """"none" gives LR that equals HR, at scale 1. None: the study's task's."""
     patch: int | None = None
     """HR pixels."""
     batch: int | None = None
     learning_rate: float | None = None
     seed: int | None = None
-    """A fixed seed makes one stage serve every seed of a study."""
+    """A fixed seed makes one stage serve every seed of every study, at the device's precision."""
     examine: Callable[[], Mapping[str, float]] | None = None
     """Called once, in eval mode, when the stage has been trained: numbers that show what it has
     learned. They are stored with the stage and printed below the tables that rest on it."""
@@ -224,6 +227,10 @@ def check_hyperparameters(
     problems = [unknown("parameter", name, takes) for name in given if name not in takes]
     model = pydantic.create_model(cls.__name__, **fields)
     known = {name: value for name, value in given.items() if name in takes}
+    for name in [n for n, value in known.items() if isinstance(value, bool)]:
+        if "bool" not in str(takes[name].annotation):
+            problems.append(f"parameter {name!r}: got {known[name]}, which is no number or word.")
+            return {}, problems
     try:
         checked = model(**known)
     except pydantic.ValidationError as error:
@@ -267,8 +274,11 @@ def _module_and_imports(name: str, seen: set[str]) -> set[str]:
     for node in ast.walk(ast.parse(source.read_text())):
         if isinstance(node, ast.Import):
             found = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.ImportFrom):
+            package = sys.modules[name].__package__
+            path = "." * node.level + (node.module or "")
+            base = importlib.util.resolve_name(path, package) if node.level else path
+            found = [base, *(f"{base}.{alias.name}" for alias in node.names)]
         else:
             continue
         for module in found:

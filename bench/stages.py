@@ -64,9 +64,8 @@ def _plan(
     before: list[str],
 ) -> Plan:
     owner = stage.trains or method
-    shared = stage.trains is not None and "scale" not in owner.hyperparameters
-    scale = 1 if shared else owner.hyperparameters.get("scale", task.scale)
-    degradation = "none" if shared else task.degradation
+    degradation = stage.degradation or task.degradation
+    scale = 1 if degradation == "none" else owner.hyperparameters.get("scale", task.scale)
     train = train or _train_of_stage(method, stage)
     device = choose_device(train.device)
     filled: dict[str, Any] = {
@@ -79,7 +78,9 @@ def _plan(
         "learning_rate": stage.learning_rate or train.learning_rate,
         "halve_at": () if stage.learning_rate else train.halve_at,
         "seed": seed if stage.seed is None else stage.seed,
-        "precision": choose_precision(train.precision, device),
+        "precision": choose_precision(
+            "auto" if stage.seed is not None else train.precision, device
+        ),
         "device": device.type,
     }
     if why := sets.missing(filled["dataset"]):

@@ -3,7 +3,8 @@
 import hashlib
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from bench.protocol import Task
 from bench.space import Range, is_range, parse_range
@@ -17,7 +18,17 @@ METHOD_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 class Section(BaseModel):
     """Part of a study file. Unknown keys and wrong types are errors, and nothing changes later."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields.get(info.field_name or "")
+        if isinstance(value, bool) and field is not None and field.annotation is not bool:
+            raise PydanticCustomError("no_bool", "a true or false makes no sense here")
+        return value
 
 
 class TaskSection(Section):
@@ -81,7 +92,7 @@ class BudgetSection(Section):
 
     trials: Annotated[int, Field(ge=1)] | None = None
     """Total for each method with ranges, also after a resume. None: the whole grid, else 1."""
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = (0,)
     """Each trial is trained once per seed; an objective is the mean over them."""
     sampler: Literal["tpe", "random", "grid"] = "tpe"
     seed: int = 0

@@ -163,11 +163,8 @@ class Driver:
         for cell in load_cells(self.place.cells) if self.place.cells.is_dir() else []:
             if cell.method in self.study.methods:
                 self.cells[cell.file_name] = cell
-        train = self.study.train
-        self.tracking.open_study(
-            yaml or self.study.model_dump_json(indent=1),
-            {f"bench.{k}": v for k, v in environment(train.device if train else "auto").items()},
-        )
+        tags = {f"bench.{key}": value for key, value in environment(self.study).items()}
+        self.tracking.open_study(yaml or self.study.model_dump_json(indent=1), tags)
         self._reconcile()
         self._queue_fixed()
 

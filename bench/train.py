@@ -14,7 +14,7 @@ from bench.method import Batch, Method, Stage
 from bench.patches import Patches
 
 POINTS = 100  # of each loss curve
-EXPLODED = 100.0  # times the first point of the curve
+EXPLODED = 100.0  # times the first points of the curve
 History = list[tuple[int, dict[str, float]]]
 
 
@@ -169,13 +169,16 @@ def update(
 def check_losses(plan: Plan, history: History) -> None:
     """Raises Diverged when a loss is not finite, or far above where it began."""
     step, point = history[-1]
+    trained = plan.owner.optimizers(plan.stage)
     for name, value in point.items():
         where = f"stage {plan.stage.name}: {name} at step {step}"
         hint = f"The learning rate is {plan.learning_rate:g}."
         if not math.isfinite(value):
             raise Diverged(f"{where} is {value}. {hint}")
-        first = abs(history[0][1].get(name, value))
-        if abs(value) > EXPLODED * max(first, 1e-6):
+        early = [abs(losses[name]) for _, losses in history[:-1][:5] if name in losses]
+        first = max(early, default=abs(value))
+        # below 1, where a critic's loss may begin at nothing, only infinity counts
+        if name in trained and abs(value) > EXPLODED * max(first, 1.0):
             raise Diverged(f"{where} is {value:.4g}, at the beginning {first:.4g}. {hint}")
 
 

@@ -6,6 +6,7 @@ and Pillow.
 
 import errno
 import hashlib
+import inspect
 import io
 import math
 import os
@@ -144,7 +145,7 @@ def run_trial(job: Job) -> Iterator[Event]:
             fingerprint=job.fingerprint,
             started=started,
             seconds=time.monotonic() - began,
-            environment=environment(job.study.train.device if job.study.train else "auto"),
+            environment=environment(job.study),
             **vars(found),
         )
     )
@@ -351,12 +352,20 @@ def measure_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def environment(device: str) -> dict[str, str]:
-    """Returns what a number may depend on besides the study: code, versions, machine."""
-    chosen = choose_device(device)
+def environment(study: Study) -> dict[str, str]:
+    """Returns what a number may depend on besides the study: code, versions, machine.
+
+    commit and tree are those of bench; of methods from other repositories, too, where there are.
+    """
+    chosen = choose_device(study.train.device if study.train else "auto")
     gpu = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else ""
+    ours = git_state(Path(__file__))
+    files = {name: inspect.getfile(find_method(m.use)) for name, m in study.methods.items()}
+    states = {name: git_state(Path(file)) for name, file in files.items()}
+    theirs = {n: f"{s['commit']} {s['tree']}" for n, s in states.items() if s != ours}
     return {
-        **git_state(Path.cwd()),
+        **ours,
+        **{f"commit of {name}": state for name, state in theirs.items()},
         "bench": _version("bench"),
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -375,17 +384,21 @@ def _version(package: str) -> str:
 
 
 @cache
-def git_state(folder: Path) -> dict[str, str]:
-    """Returns the commit of a folder and whether its tree is "clean" or "dirty"; else "unknown"."""
+def git_state(file: Path) -> dict[str, str]:
+    """Returns the commit that a file belongs to and whether its tree is "clean" or "dirty".
+
+    "unknown" for a file that git does not track, such as one in an installed package.
+    """
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
+        command = ["git", "-C", str(file.parent), *arguments]
         environment_ = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
         return subprocess.run(
             command, capture_output=True, text=True, check=True, timeout=20, env=environment_
         ).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", file.name)
         return {
             "commit": git("rev-parse", "HEAD"),
             "tree": "dirty" if git("status", "--porcelain") else "clean",

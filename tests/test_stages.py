@@ -335,7 +335,7 @@ class Judge(Method):
         return self.layers(image)
 
     def stages(self):
-        return [Stage("judge", 4, trains=self, seed=0)]
+        return [Stage("judge", 4, trains=self, seed=0, degradation="none")]
 
 
 class _Judged(Method):
@@ -379,7 +379,7 @@ class Taught(Method):
 
     def stages(self):
         target = lambda hr: self.judge(hr).sigmoid()
-        return [*self.judge.stages(), Stage("pupil", 4, target, trains=self.pupil)]
+        return [*self.judge.stages(), Stage("pupil", 4, target, trains=self.pupil, degradation="none")]
 '''
 
 

@@ -286,12 +286,15 @@ def test_a_loss_gone_wrong_names_stage_step_and_learning_rate(
         next(training)
 
 
-def test_a_loss_may_grow_a_hundredfold_and_start_at_nothing() -> None:
+def test_a_minimised_loss_may_grow_a_hundredfold_from_its_first_points_or_from_one() -> None:
     plan = plan_of(Scalar(), 9)
-    check_losses(plan, [(1, {"loss": 0.5}), (2, {"loss": -49.9})])
+    check_losses(plan, [(1, {"loss": 5.0}), (2, {"loss": -499.0})])
     with pytest.raises(Diverged):
-        check_losses(plan, [(1, {"loss": 0.5}), (2, {"loss": -50.1})])
-    check_losses(plan, [(1, {"loss": 0.0}), (2, {"loss": 9e-5})])
+        check_losses(plan, [(1, {"loss": 5.0}), (2, {"loss": -501.0})])
+    check_losses(plan, [(1, {"loss": 0.0}), (2, {"loss": 99.0})])  # as a critic's may
+    check_losses(plan, [(1, {"loss": 1.0, "seen": 1.0}), (2, {"loss": 1.0, "seen": 1e9})])
+    with pytest.raises(Diverged, match="seen at step 2 is nan"):
+        check_losses(plan, [(1, {"loss": 1.0, "seen": 1.0}), (2, {"loss": 1.0, "seen": math.nan})])
 
 
 # --- device and precision -------------------------------------------------------------------------

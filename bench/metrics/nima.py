@@ -65,6 +65,7 @@ class NIMA(Method):
             "nima@photos",
             steps=steps,
             dataset="photos_train",
+            degradation="none",
             patch=patch,
             batch=batch,
             learning_rate=learning_rate,
