@@ -134,7 +134,12 @@ def measure_method(
     out: a folder for the restored images. Raises BenchError with every unknown name at once, and
     for data sets that are not on this machine.
     """
-    problems = [unknown("dataset", n, sets.DATASETS) for n in datasets if n not in sets.DATASETS]
+    problems = [
+        f"no {what} given. Name at least one."
+        for what, names in (("data sets", datasets), ("metrics", metrics))
+        if not names
+    ]
+    problems += [unknown("dataset", n, sets.DATASETS) for n in datasets if n not in sets.DATASETS]
     problems += [
         f"dataset {n!r} is not on this machine: {why}"
         for n in datasets
@@ -158,7 +163,7 @@ def measure_method(
     trained = _watched(training, screen)
     scorers = load_scorers(metrics, device, trained, found)
     for dataset in datasets:
-        for stem, _, _ in evaluate(
+        for stem, *_ in evaluate(
             method, dataset, scale, scorers, chosen, found,
             degradation=degradation, limit=limit, save=out,
         ):  # fmt: skip

@@ -209,10 +209,14 @@ class _Check:
     def _build(
         self, path: Keys, cls: type[Method], values: dict[str, Any], task: TaskSection
     ) -> None:
-        with torch.device("meta"):
-            method = build_method(cls, values, task.scale)
-        if (own := method.hyperparameters.get("scale", task.scale)) != task.scale:
-            self.add((*path, "scale"), f"the task's scale is {task.scale}, got {own}.")
+        try:
+            with torch.device("meta"):
+                method = build_method(cls, values, task.scale)
+        except BenchError as error:
+            for line in str(error).splitlines():
+                named = line.split("'")[1] if line.startswith("parameter '") else ""
+                self.add((*path, named) if named in values else path, line)
+            return
         if method.task != task.kind:
             self.add(
                 (*path, "use"), f"{cls.__name__} is for {method.task}, the task is {task.kind}."

@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,8 +44,13 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         status = 2
+    except OSError as error:
+        if error.filename is None:
+            raise
+        click.echo(f"Error: {error.filename}: {error.strerror}.", err=True)
+        status = 2
     except (KeyboardInterrupt, click.Abort):
-        again = " ".join(["bench", *sys.argv[1:]]).replace(" --fresh", "")
+        again = shlex.join(["bench", *(word for word in sys.argv[1:] if word != "--fresh")])
         click.echo(f"\nInterrupted. Nothing is lost; to go on: {again}", err=True)
         status = 130
     sys.exit(status if isinstance(status, int) else 0)
@@ -113,7 +119,7 @@ def _print_report(written: dict[str, Path], failed: Sequence[Any]) -> None:
 @cli.command("eval")
 @click.argument("method")
 @click.option("--datasets", required=True, metavar="A,B")
-@click.option("--scale", type=click.IntRange(1, 8), required=True)
+@click.option("--scale", "scales", required=True, metavar="K[,L]", help="1 to 8.")
 @click.option("--metrics", default="psnr_y,ssim_y", show_default=True, metavar="M,N")
 @click.option("--protocol", help="Name of a protocol [the task's].")
 @click.option(
@@ -127,7 +133,7 @@ def _print_report(written: dict[str, Path], failed: Sequence[Any]) -> None:
 def evaluate(
     method: str,
     datasets: str,
-    scale: int,
+    scales: str,
     metrics: str,
     protocol: str | None,
     degradation: str,
@@ -141,33 +147,49 @@ def evaluate(
     from bench.api import measure_method
     from bench.progress import Lines, Screen
 
-    with _only_json(as_json):
-        found, chosen = measure_method(
-            method,
-            _names(datasets),
-            scale,
-            _names(metrics),
-            parameters=_parameters(params),
-            weights=weights,
-            protocol=protocol,
-            degradation=degradation,
-            limit=limit,
-            out=out,
-            screen=Screen() if as_json else Lines(),
-        )
-    results = [_result(found, name, scale, chosen) for name in found.datasets]
+    results: list[dict[str, Any]] = []
+    unavailable: dict[str, str] = {}
+    assessors: dict[str, str] = {}
+    for scale in (chosen := _scales(scales)):
+        with _only_json(as_json):
+            found, rules = measure_method(
+                method,
+                _names(datasets),
+                scale,
+                _names(metrics),
+                parameters=_parameters(params),
+                weights=weights,
+                protocol=protocol,
+                degradation=degradation,
+                limit=limit,
+                out=out / f"x{scale}" if out and len(chosen) > 1 else out,
+                screen=Screen() if as_json else Lines(),
+            )
+        results += [_result(found, name, scale, rules) for name in found.datasets]
+        unavailable |= found.unavailable | _infinite(found)
+        assessors |= found.assessors
     if as_json:
-        infinite = {
-            f"{score.metric} on {score.dataset}/{score.image}": "infinite: the images are equal"
-            for score in found.scores
-            if math.isinf(score.value)
-        }
-        unavailable = found.unavailable | infinite
         answer = {"method": method, "results": results, "unavailable": unavailable}
-        _print_json(answer | {"assessors": found.assessors})
+        _print_json(answer | {"assessors": assessors})
     else:
-        _print_results(found, results, _names(metrics))
+        _print_results(results, _names(metrics), unavailable, assessors)
     return 0
+
+
+def _scales(text: str) -> list[int]:
+    words = _names(text)
+    if not words or any(word not in "12345678" for word in words):
+        raise BenchError(f"--scale {text!r}: write whole numbers from 1 to 8, such as 2 or 2,3,4.")
+    return [int(word) for word in words]
+
+
+def _infinite(found: Any) -> dict[str, str]:
+    """Why a score is not a number in JSON although it can be computed."""
+    return {
+        f"{score.metric} on {score.dataset}/{score.image}": "infinite: the images are equal"
+        for score in found.scores
+        if math.isinf(score.value)
+    }
 
 
 def _result(found: Any, dataset: str, scale: int, protocol: str) -> dict[str, Any]:
@@ -197,7 +219,12 @@ def _result(found: Any, dataset: str, scale: int, protocol: str) -> dict[str, An
     }
 
 
-def _print_results(found: Any, results: list[dict[str, Any]], metrics: Sequence[str]) -> None:
+def _print_results(
+    results: list[dict[str, Any]],
+    metrics: Sequence[str],
+    unavailable: dict[str, str],
+    assessors: dict[str, str],
+) -> None:
     from bench.metrics import metric
 
     for result in results:
@@ -211,9 +238,9 @@ def _print_results(found: Any, results: list[dict[str, Any]], metrics: Sequence[
             shown = (
                 "-" if value is None or math.isnan(value) else f"{value:.{metric(name).digits}f}"
             )
-            label = found.assessors.get(name, name)
+            label = assessors.get(name, name)
             click.echo(f"  {label:<14} {shown:>10} {metric(name).unit}".rstrip())
-    for name, why in found.unavailable.items():
+    for name, why in unavailable.items():
         click.echo(f"- {name}: {why}")
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench import sets
 from bench.method import Method, to_tensor
-from bench.metrics import METRICS, Scorer, metric
+from bench.metrics import Scorer, metric
 from bench.protocol import PROTOCOLS, Image, Unscorable, quantise
 from bench.records import Score, UsedDataset
 
@@ -63,8 +63,8 @@ def evaluate(
     degradation: str = "bicubic",
     limit: int | None = None,
     save: Path | None = None,
-) -> Iterator[tuple[str, Image, Image]]:
-    """Scores a method on a set, adding to `found`; yields each image's stem, SR and HR.
+) -> Iterator[tuple[str, Image, Image, Image]]:
+    """Scores a method on a set, adding to `found`; yields each image's stem, LR, SR and HR.
 
     save: a folder for the restored images. limit: only the first images of the set, which the
     record then shows as a partial set. Raises BenchError for a set that cannot be read.
@@ -76,10 +76,10 @@ def evaluate(
     found.datasets[dataset] = _used(dataset, scale, degradation, len(pairs))
     device = next((p.device for p in method.parameters()), torch.device("cpu"))
     for pair in pairs:
-        hr = pair.hr()
+        lr, hr = pair.lr(), pair.hr()
         place = f"{dataset}/{pair.stem}"
         try:
-            sr = quantise(restore(method, to_tensor(pair.lr(), device)))
+            sr = quantise(restore(method, to_tensor(lr, device)))
         except Unscorable as error:
             raise ValueError(f"{place}: {error}") from None
         wanted = (*hr.shape[:2], 3)  # one channel would broadcast into a plausible score
@@ -91,7 +91,7 @@ def evaluate(
         for name, score in scorers.items():
             value = _score(name, score, sr, hr, protocol, scale, place, found)
             found.scores.append(Score(dataset, scale, pair.stem, name, protocol, value))
-        yield pair.stem, sr, hr
+        yield pair.stem, lr, sr, hr
 
 
 def _score(
@@ -105,7 +105,7 @@ def _score(
     found: Measured,
 ) -> float:
     try:
-        return float(score(sr, hr if METRICS[name].reference else None, PROTOCOLS[protocol], scale))
+        return float(score(sr, hr if metric(name).reference else None, PROTOCOLS[protocol], scale))
     except Unscorable as error:
         found.unavailable[f"{name} on {place}"] = str(error)
         return math.nan

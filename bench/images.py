@@ -101,6 +101,8 @@ def _refuse(path: Path, picture: "PIL.Image.Image") -> None:
         raise BenchError(f"{path}: more than 8 bits a channel. Convert it to 8-bit RGB first.")
     if "A" in picture.mode or "a" in picture.mode or "transparency" in picture.info:
         raise BenchError(f"{path}: has an alpha channel. Flatten it onto a background first.")
+    if getattr(picture, "n_frames", 1) > 1:
+        raise BenchError(f"{path}: has {picture.n_frames} frames. Save the one that is meant.")  # type: ignore[attr-defined]
     if picture.mode not in _MODES:
         raise BenchError(f"{path}: colour mode {picture.mode}. Convert it to 8-bit RGB first.")
     # asked only where the header says so: for a PNG, getexif() alone would decode all pixels

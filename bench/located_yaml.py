@@ -1,7 +1,6 @@
 """YAML that remembers on which line each value stands and has none of YAML 1.1's traps."""
 
 import re
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +77,8 @@ def load_yaml(file: Path) -> Document:
         root = yaml.compose(text, Loader=_Loader)
         if isinstance(root, yaml.MappingNode):
             document.data = _value(root, (), document)
+    except RecursionError:
+        raise BenchError(f"{file}: an alias (*name) contains itself. Write it out.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
@@ -104,7 +105,11 @@ def _value(node: yaml.Node, path: Keys, document: Document) -> Any:
             key = _scalar(key_node)
             here = (*path, str(key))
             line = key_node.start_mark.line + 1
-            if not isinstance(key, Hashable) or str(key) in result:
+            if isinstance(key, list | dict):
+                place = f"{document.source}:{line}"
+                document.problems.append(f"{place}: a key must be a word, got {key!r}.")
+                continue
+            if str(key) in result:
                 document.problems.append(
                     f"{document.source}:{line}: {'.'.join(map(str, here))}: given twice, first on "
                     f"line {document.lines.get(here, 1)}. Delete one."

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -151,8 +152,9 @@ def build_method(
     Raises BenchError for hyper-parameters that the constructor does not take or refuses.
     """
     values = dict(hyperparameters)
-    if scale is not None and "scale" in inspect.signature(cls.__init__).parameters:
-        values.setdefault("scale", scale)
+    asked = scale is not None and "scale" in inspect.signature(cls.__init__).parameters
+    if asked and values.setdefault("scale", scale) != scale:
+        raise BenchError(f"parameter 'scale': {values['scale']!r} where {scale} is asked for.")
     checked, problems = check_hyperparameters(cls, values)
     if problems:
         raise BenchError("\n".join(problems))
@@ -175,14 +177,26 @@ def find_method(path: str) -> type[Method]:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        if error.name is None or not (module_name + ".").startswith(error.name + "."):
-            raise  # the module is there; something that it imports is not
-        raise BenchError(unknown("method", path, known_methods())) from None
+        if error.name and (module_name + ".").startswith(error.name + "."):
+            raise BenchError(unknown("method", path, known_methods())) from None
+        raise BenchError(_why_not_imported(module_name, error)) from error
+    except Exception as error:
+        raise BenchError(_why_not_imported(module_name, error)) from error
     found = getattr(module, name, None)
     if not (isinstance(found, type) and issubclass(found, Method)):
         here = [f"{module_name}.{n}" for n in methods_in(module)]
         raise BenchError(unknown("method", path, here or known_methods()))
     return found
+
+
+def _why_not_imported(module: str, error: Exception) -> str:
+    """The place where importing a user's module went wrong, and how."""
+    if isinstance(error, SyntaxError):
+        place = f"{error.filename}:{error.lineno}"
+    else:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{last.filename}:{last.lineno}"
+    return f"{module} cannot be imported: {place}: {type(error).__name__}: {error}"
 
 
 def methods_in(module: Any) -> list[str]:

@@ -18,13 +18,14 @@ from bench.place import Place, lock_holder
 from bench.progress import duration
 from bench.protocol import PROTOCOLS
 from bench.records import best_cells, load_records
+from bench.space import swept_text
 from bench.stages import plan_stages
 from bench.store import Store, home
 from bench.study import Study
 from bench.sweep import default_workers
 from bench.train import Plan, choose_device, choose_precision, make_optimizers, update
 from bench.trial import cell_fingerprint, make_method, planned_cells, protocol_of, seeds_of
-from bench.weights import WEIGHTS, find
+from bench.weights import WEIGHTS, why_not
 
 Row = dict[str, Any]
 
@@ -73,7 +74,7 @@ def status_text(status: Row) -> str:
     if stale := status["stale"]:
         lines.append(f"{len(stale)} stale (code, data or evaluation changed): {', '.join(stale)}")
     for objective, best in status["best"].items():
-        swept = ", ".join(f"{key} {value:.4g}" for key, value in best["swept"].items())
+        swept = swept_text(best["swept"])
         where = f"{best['trial']} ({swept})" if swept else best["trial"]
         lines.append(f"best {objective}: {best['value']:.4f} by {where}")
     return "\n".join(lines)
@@ -252,8 +253,8 @@ def examine() -> Row:
         "workers": default_workers(),
         "home": str(home()),
         "data": str(sets.data_root().resolve()),
-        "datasets": {name: sets.missing(name) is None for name in sets.DATASETS},
-        "weights": {name: find(name) is not None for name in WEIGHTS},
+        "datasets": {name: sets.missing(name) for name in sets.DATASETS},
+        "weights": {name: why_not(name) for name in WEIGHTS},
     }
 
 
@@ -263,10 +264,9 @@ def doctor_text(found: Row) -> str:
     lines += [f"{name:<10} {number}" for name, number in found["packages"].items()]
     lines += [f"{key:<10} {found[key]}" for key in ("home", "data")]
     for key in ("datasets", "weights"):
-        here = [name for name, there in found[key].items() if there]
-        absent = [name for name, there in found[key].items() if not there]
+        here = [name for name, why in found[key].items() if why is None]
         lines.append(f"{key:<10} here: {', '.join(here) or 'none'}")
-        lines.append(f"{'':<10} not here: {', '.join(absent) or 'none'}")
+        lines += [f"{'':<10} {why}" for why in found[key].values() if why is not None]
     return "\n".join(lines)
 
 

@@ -18,11 +18,12 @@ from typing import Any
 from bench.errors import BenchError
 from bench.executor import Executor, Handle, LocalExecutor, Lost
 from bench.method import find_method, source_digest
-from bench.metrics import METRICS
+from bench.metrics import metric
 from bench.place import Place, one_at_a_time, study_lock
 from bench.progress import Screen
 from bench.records import Cell, belongs, best_cells, load_cells, write_cell
 from bench.sampler import Sampler
+from bench.space import swept_text
 from bench.stages import Note, recipe_digest, stage_history
 from bench.store import Store
 from bench.study import Study
@@ -248,7 +249,7 @@ class Driver:
             for name, sampler in self.samplers.items()
             if len(sampler.keys()) < self.study.trials_of(name)
         ]
-        needed = any(METRICS[n].trained_by for n in self.study.evaluate.metrics if n in METRICS)
+        needed = any(metric(n).trained_by for n in self.study.evaluate.metrics)
         if not ahead or not needed:
             return
         job = ahead[0].model_copy(update={"prepare": True})
@@ -323,6 +324,7 @@ class Driver:
         parameters = {
             **self.study.methods[job.method].fixed,
             **job.swept,
+            "seed": job.seed,
             **self.study.model_dump(mode="json", include={"task", "train"}, exclude_none=True),
         }
         tags = {
@@ -461,9 +463,7 @@ def _job_of(cell: Cell, driver: Driver) -> Job:
 def _label(job: Job) -> str:
     seeds = f" seed {job.seed}" if len(job.study.budget.seeds) > 1 else ""
     trial = "" if job.trial is None else f" t{job.trial:03d}"
-    swept = ", ".join(
-        f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in job.swept.items()
-    )
+    swept = swept_text(job.swept)
     return f"{job.method}{trial}{seeds}" + (f" ({swept})" if swept else "")
 
 

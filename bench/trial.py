@@ -76,7 +76,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Strip:
-    """A sample picture (PNG): bicubic, SR, HR of the middle of an image."""
+    """A sample picture (PNG) of the middle of an image: LR enlarged, SR, HR."""
 
     dataset: str
     image: str
@@ -116,8 +116,9 @@ def run_trial(job: Job) -> Iterator[Event]:
     trained: list[TrainedStage] = []
     found, objectives = Measured(), dict[str, float]()
     parameters: dict[str, Any] = {**job.study.methods[job.method].fixed, **job.swept}
-    state, reason = "complete", ""
+    state, reason, about = "complete", "", dict[str, str]()
     try:
+        about = environment(job.study)
         method = make_method(job.study, job.method, job.swept, job.seed)
         parameters = method.hyperparameters
         yield from _train_and_measure(job, method, trained, found, objectives)
@@ -145,7 +146,7 @@ def run_trial(job: Job) -> Iterator[Event]:
             fingerprint=job.fingerprint,
             started=started,
             seconds=time.monotonic() - began,
-            environment=environment(job.study),
+            environment=about,
             **vars(found),
         )
     )
@@ -252,28 +253,27 @@ def _measure(
     images = evaluate(
         method, dataset, scale, scorers, protocol, found, degradation=degradation, save=save
     )
-    for count, (stem, sr, hr) in enumerate(images, start=1):
+    for count, (stem, lr, sr, hr) in enumerate(images, start=1):
         if job.pictures is not None:
             reference = job.pictures / "reference" / dataset / f"{stem}.png"
             if not reference.exists():
                 sets.write_image(reference, hr)
         if count <= STRIPS:
-            yield Strip(dataset, stem, _strip(sr, hr, scale))
+            yield Strip(dataset, stem, _strip(lr, sr, hr, scale))
         yield Scored(dataset, stem, count, found.datasets[dataset].count)
 
 
-def _strip(sr: Image, hr: Image, scale: int) -> bytes:
-    """Returns a PNG of the middle of an image: bicubic, SR, HR, side by side."""
+def _strip(lr: Image, sr: Image, hr: Image, scale: int) -> bytes:
+    """Returns a PNG of the middle of an image, side by side: LR enlarged by bicubic, SR, HR."""
     from PIL import Image as Pillow
 
-    height, width = hr.shape[:2]
-    side_y, side_x = (min(STRIP, n) // scale * scale for n in (height, width))
-    top, left = (height - side_y) // 2, (width - side_x) // 2
-    window = np.s_[top : top + side_y, left : left + side_x]
-    target = as_rgb(hr)[window]
-    bicubic = imresize(imresize(target, 1 / scale), scale)
+    side = [min(STRIP, size) // scale for size in hr.shape[:2]]  # in LR pixels
+    top, left = ((size // scale - n) // 2 for size, n in zip(hr.shape[:2], side, strict=True))
+    small = np.s_[top : top + side[0], left : left + side[1]]
+    large = np.s_[scale * top : scale * (top + side[0]), scale * left : scale * (left + side[1])]
+    enlarged = imresize(as_rgb(lr)[small], scale)
     buffer = io.BytesIO()
-    joined = np.concatenate([bicubic[:side_y, :side_x], sr[window], target], axis=1)
+    joined = np.concatenate([enlarged, sr[large], as_rgb(hr)[large]], axis=1)
     Pillow.fromarray(joined).save(buffer, "PNG")
     return buffer.getvalue()
 

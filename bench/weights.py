@@ -138,3 +138,11 @@ def _sha256(path: Path, size: int, modified: int) -> str:
     """Of a file's content; its size and time of change tell whether that is still the same."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def why_not(name: str, elsewhere: Path | None = None) -> str | None:
+    """Returns why published weights cannot be used: absent or damaged; None if they can."""
+    try:
+        return None if find(name, elsewhere) else why_missing(name)
+    except BenchError as error:
+        return str(error)

@@ -13,12 +13,12 @@ ROOT = Path(__file__).parents[1]
 
 ARROWS = {
     "cli": "api errors located_yaml metrics overview progress report",
-    "overview": "errors evaluate method metrics place progress protocol records sets stages store "
-    "study sweep tracking train trial weights",
+    "overview": "errors evaluate method metrics place progress protocol records sets space stages "
+    "store study sweep tracking train trial weights",
     "api": "check errors evaluate method metrics progress protocol records report sets "
     "store study sweep train trial",
-    "sweep": "errors executor method metrics place progress records sampler stages store study "
-    "tracking train trial",
+    "sweep": "errors executor method metrics place progress records sampler space stages store "
+    "study tracking train trial",
     "progress": "records stages train trial",
     "tracking": "errors records study",
     "sampler": "errors space study",
@@ -30,7 +30,7 @@ ARROWS = {
     "evaluate": "method metrics protocol records sets",
     "train": "errors method patches",
     "patches": "errors method protocol sets",
-    "report": "errors metrics records study",
+    "report": "errors metrics records space study",
     "records": "errors place store study",
     "place": "errors",
     "metrics": "degrade errors method protocol sets weights",

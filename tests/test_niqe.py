@@ -77,7 +77,7 @@ def test_lpips_puts_the_backbone_where_the_package_would(
     torch.manual_seed(0)
     alexnet = torchvision.models.alexnet()
     torch.save(alexnet.state_dict(), tmp_path / "alexnet.pth")
-    monkeypatch.setattr(lpips, "_backbone", lambda: tmp_path / "alexnet.pth")
+    monkeypatch.setattr(lpips, "find", lambda *_: tmp_path / "alexnet.pth")
     score = METRICS["lpips"].load("cpu", None)
 
     package = LPIPS(net="alex", pnet_rand=True, verbose=False).eval()

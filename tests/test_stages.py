@@ -379,7 +379,8 @@ class Taught(Method):
 
     def stages(self):
         target = lambda hr: self.judge(hr).sigmoid()
-        return [*self.judge.stages(), Stage("pupil", 4, target, trains=self.pupil, degradation="none")]
+        pupil = Stage("pupil", 4, target, trains=self.pupil, degradation="none")
+        return [*self.judge.stages(), pupil]
 '''
 
 

@@ -188,7 +188,7 @@ GAMMA = "{float: [0.0, 1.0]}"
         (("scale: 2}", "scale: 2, degradation: bicubick}"), "small.yaml:2: task.degradation:",
          ["unknown degradation", "'bicubic'"]),
         (("{use: methods.classical.Bicubic}", "{use: methods.classical.Bicubic, scale: 3}"),
-         "small.yaml:5: methods.bicubic.scale:", ["task's scale is 2, got 3"]),
+         "small.yaml:5: methods.bicubic.scale:", ["3 where 2 is asked for"]),
         # ranges
         ((GAMMA, "{float: [1.0, 0.5]}"), "small.yaml:6: methods.edsr.gamma:",
          ["low 1 is above high 0.5"]),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.protocol import Image, Protocol, Unscorable, as_rgb
-from bench.weights import WEIGHTS, find, why_missing
+from bench.weights import WEIGHTS, find, why_not
 
 if TYPE_CHECKING:
     from bench.metrics import Scorer
@@ -18,7 +18,7 @@ def unavailable() -> str | None:
 
     The package brings LPIPS's own weights; the AlexNet below them is a separate download.
     """
-    return None if _backbone() else why_missing("alexnet")
+    return why_not("alexnet", _elsewhere())
 
 
 def scorer(device: str) -> "Scorer":
@@ -26,7 +26,7 @@ def scorer(device: str) -> "Scorer":
     import lpips  # type: ignore[import-untyped]  # ships no types
     import torch
 
-    path = _backbone()
+    path = find("alexnet", _elsewhere())
     assert path is not None, "asked for although unavailable() says why not"
     # pnet_rand: the package would download the backbone; its weights are put in below instead
     model = lpips.LPIPS(net="alex", version="0.1", pnet_rand=True, verbose=False)
@@ -50,9 +50,8 @@ def scorer(device: str) -> "Scorer":
     return score
 
 
-def _backbone() -> Path | None:
-    """AlexNet's published weights: below $BENCH_WEIGHTS, or among torchvision's downloads."""
+def _elsewhere() -> Path:
+    """Where torchvision downloads AlexNet's weights to."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     torch_home = Path(os.environ.get("TORCH_HOME") or Path(cache) / "torch")
-    file = Path(WEIGHTS["alexnet"].path).name
-    return find("alexnet", elsewhere=torch_home / "hub" / "checkpoints" / file)
+    return torch_home / "hub" / "checkpoints" / Path(WEIGHTS["alexnet"].path).name

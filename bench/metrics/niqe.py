@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bench.degrade import filter_valid, gaussian_taps, imresize_float
 from bench.protocol import Image, Plane, Protocol, Unscorable, gray, luma, shave
-from bench.weights import find, why_missing
+from bench.weights import find, why_not
 
 if TYPE_CHECKING:
     from bench.metrics import Scorer
@@ -27,7 +27,7 @@ _SHAPES = np.arange(0.2, 10.0005, 0.001)
 
 def unavailable() -> str | None:
     """Returns why NIQE cannot be measured here; None if it can."""
-    return None if find("niqe") else why_missing("niqe")
+    return why_not("niqe")
 
 
 def scorer() -> "Scorer":

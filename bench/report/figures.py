@@ -22,10 +22,11 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from bench.report.labels import along, place_labels
-from bench.report.rows import MOST_ROWS, maximized, number, objective_names
+from bench.report.rows import MOST_ROWS, maximized, objective_names
 from bench.report.series import Panel, Response, Trial, quantity_label
 from bench.report.stats import evenly_spaced, pareto_front
 from bench.report.strip import WINDOW, Strip
+from bench.space import number
 from bench.study import Study
 
 DPI = 120

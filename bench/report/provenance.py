@@ -88,6 +88,15 @@ def remarks(study: Study, cells: Sequence[Cell], rows: Sequence[Row]) -> list[st
             f"The selection set {study.select.dataset} is also reported: its numbers were seen "
             "by the sampler and favour swept methods."
         )
+    if study.train:
+        places = {"reported": study.evaluate.datasets}
+        places["the selection set"] = (study.select.dataset,) if study.select else ()
+        found += [
+            f"The training set {study.train.dataset} is also {place}: those numbers say how well "
+            "it was learned by heart."
+            for place, names in places.items()
+            if study.train.dataset in names
+        ]
     return found + _examined(cells) + _mixtures(cells, rows, used) + _progress(study, cells)
 
 

@@ -34,8 +34,7 @@ def render(
     `reference/<dataset>/<image>.png`; without them the strips are left out and the report says so.
     Raises BenchError for an unknown format.
     """
-    if wrong := [name for name in formats if name not in FORMATS]:
-        raise BenchError("\n".join(unknown("report format", name, FORMATS) for name in wrong))
+    _check_formats(formats)
     out.mkdir(parents=True, exist_ok=True)
     rows, cuts = choose_rows(study, cells)
     columns = columns_of(study, cells)
@@ -69,8 +68,14 @@ def write_report(
     name: str, out: Path | None = None, formats: Sequence[str] = FORMATS
 ) -> dict[str, Path]:
     """Renders tables and figures of a swept study from its records; returns what was written."""
+    _check_formats(formats)
     study, cells, pictures = load_records(name)
     return render(study, cells, pictures, out or Path("reports") / name, formats=tuple(formats))
+
+
+def _check_formats(formats: Sequence[str]) -> None:
+    if wrong := [name for name in formats if name not in FORMATS]:
+        raise BenchError("\n".join(unknown("report format", name, FORMATS) for name in wrong))
 
 
 def _write_scores(cells: list[Cell], out: Path) -> dict[str, Path]:

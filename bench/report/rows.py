@@ -8,6 +8,7 @@ from statistics import fmean
 from bench.records import Cell
 from bench.report.scores import by_trial
 from bench.report.stats import evenly_spaced, pareto_front
+from bench.space import number
 from bench.study import Study
 
 MOST_ROWS = 5
@@ -49,15 +50,6 @@ def trial_label(cell: Cell) -> str:
     return f"{cell.label} ({values})" if values else cell.label
 
 
-def number(value: object) -> str:
-    """Returns a parameter's value, short.
-
-    >>> number(0.41234), number(64), number("relu")
-    ('0.412', '64', 'relu')
-    """
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
 def choose_rows(study: Study, cells: Iterable[Cell]) -> tuple[list[Row], list[str]]:
     """Returns the rows in the study's order, and remarks on what was left out.
 
@@ -91,6 +83,9 @@ def _choose(study: Study, trials: list[list[Cell]]) -> tuple[list[list[Cell]], s
     names, upward = objective_names(study), maximized(study)
     if trials[0][0].trial is None or not names:
         return trials, ""
+    # of trials with equal parameters the first stands for all
+    distinct = {repr(sorted(group[0].swept.items())): group for group in reversed(trials)}
+    trials = [group for group in trials if group in distinct.values()]
     points = [objective_means(study, group) for group in trials]
     front = pareto_front(points, upward)
     if not front:
