@@ -12,6 +12,7 @@ import torch
 from bench import sets
 from bench.errors import BenchError
 from bench.evaluate import Measured, evaluate
+from bench.identity import cell_fingerprint
 from bench.method import Batch, Method, find_method, known_methods, load_method
 from bench.metrics import METRICS, metric
 from bench.place import Place, lock_holder
@@ -24,7 +25,7 @@ from bench.store import Store, home
 from bench.study import Study
 from bench.sweep import default_workers
 from bench.train import Plan, choose_device, choose_precision, make_optimizers, update
-from bench.trial import cell_fingerprint, make_method, planned_cells, protocol_of, seeds_of
+from bench.trial import make_method, planned_cells, protocol_of, seeds_of
 from bench.weights import WEIGHTS, why_not
 
 Row = dict[str, Any]

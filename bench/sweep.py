@@ -17,6 +17,7 @@ from typing import Any
 
 from bench.errors import BenchError
 from bench.executor import Executor, Handle, LocalExecutor, Lost
+from bench.identity import cell_fingerprint, environment, measure_digest, training_data_key
 from bench.method import find_method, source_digest
 from bench.metrics import metric
 from bench.place import Place, one_at_a_time, study_lock
@@ -38,13 +39,9 @@ from bench.trial import (
     Report,
     Scored,
     Strip,
-    cell_fingerprint,
     disk_is_full,
-    environment,
-    measure_digest,
     planned_cells,
     seeds_of,
-    training_data_key,
 )
 
 ATTEMPTS = 3  # of a trial whose worker is lost

@@ -11,13 +11,13 @@ import pytest
 from bench import method as methods
 from bench.check import load_study
 from bench.errors import BenchError
+from bench.identity import git_state
 from bench.images import read_image
 from bench.method import build_method, find_method, source_digest
 from bench.records import Cell
 from bench.report.rows import choose_rows
 from bench.stages import plan_stages
 from bench.study import Study, TaskSection, TrainSection
-from bench.trial import git_state
 
 NET = """
 from bench.method import Method, Stage

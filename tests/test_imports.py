@@ -13,19 +13,20 @@ ROOT = Path(__file__).parents[1]
 
 ARROWS = {
     "cli": "api errors located_yaml metrics overview progress report",
-    "overview": "errors evaluate method metrics place progress protocol records sets space stages "
-    "store study sweep tracking train trial weights",
+    "overview": "errors evaluate identity method metrics place progress protocol records sets "
+    "space stages store study sweep tracking train trial weights",
     "api": "check errors evaluate method metrics progress protocol records report sets "
     "store study sweep train trial",
-    "sweep": "errors executor method metrics place progress records sampler space stages store "
-    "study tracking train trial",
+    "sweep": "errors executor identity method metrics place progress records sampler space "
+    "stages store study tracking train trial",
     "progress": "records stages train trial",
     "tracking": "errors records study",
     "sampler": "errors space study",
     "executor": "trial",
     "check": "degrade errors images located_yaml method metrics protocol sets space study train",
-    "trial": "degrade errors evaluate method metrics protocol records sets stages store study "
-    "train",
+    "trial": "degrade errors evaluate identity method metrics protocol records sets stages "
+    "store study train",
+    "identity": "method metrics sets stages store study train",
     "stages": "errors method patches records sets store study train",
     "evaluate": "method metrics protocol records sets",
     "train": "errors method patches",

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from bench.errors import BenchError
+from bench.identity import cell_fingerprint
 from bench.images import read_image, write_image
 from bench.method import Method, Stage
 from bench.records import TrainedStage
@@ -17,7 +18,7 @@ from bench.stages import plan_stages, stage_history, train_stages
 from bench.store import Store
 from bench.study import Study, TaskSection, TrainSection
 from bench.train import Plan
-from bench.trial import Done, Job, cell_fingerprint, run_trial
+from bench.trial import Done, Job, run_trial
 
 MakeModule = Callable[..., ModuleType]
 
