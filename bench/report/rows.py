@@ -84,8 +84,10 @@ def _choose(study: Study, trials: list[list[Cell]]) -> tuple[list[list[Cell]], s
     if trials[0][0].trial is None or not names:
         return trials, ""
     # of trials with equal parameters the first stands for all
-    distinct = {repr(sorted(group[0].swept.items())): group for group in reversed(trials)}
-    trials = [group for group in trials if group in distinct.values()]
+    distinct: dict[str, list[Cell]] = {}
+    for group in trials:
+        distinct.setdefault(repr(sorted(group[0].swept.items())), group)
+    trials = list(distinct.values())
     points = [objective_means(study, group) for group in trials]
     front = pareto_front(points, upward)
     if not front:
