@@ -48,13 +48,14 @@ class Executor(Protocol):
 class LocalExecutor:
     """One process for each job, forked from a server that has torch loaded already.
 
-    A crash costs one attempt of one trial. The cores are divided among the workers.
+    A crash costs one attempt of one trial. The cores are divided among the workers, and the GPUs.
     """
 
     def __init__(self, workers: int) -> None:
         self.slots = workers
         self._cores = len(os.sched_getaffinity(0))
         self._running: dict[Handle, tuple[BaseProcess, Connection]] = {}
+        self._slots: dict[Handle, int] = {}
         self._next = 0
         # Threads that spin while they wait make a shared core crawl: on two cores with another busy
         # process a training step took 1.5 s with spinning threads, 0.1 s to 0.4 s without.
@@ -68,12 +69,14 @@ class LocalExecutor:
         """Starts a job with its share of the cores, or with `threads`."""
         ours, theirs = self._context.Pipe(duplex=False)
         share = threads or max(1, self._cores // self.slots)
-        process = self._context.Process(target=_work, args=(theirs, job, share), daemon=True)
+        slot = min(set(range(self.slots)) - set(self._slots.values()), default=0)
+        process = self._context.Process(target=_work, args=(theirs, job, share, slot), daemon=True)
         with _no_main_module():
             process.start()
         theirs.close()  # so that the end of the worker is the end of the pipe
         self._next += 1
         self._running[self._next] = (process, ours)
+        self._slots[self._next] = slot
         return self._next
 
     def events(self, timeout: float) -> Iterator[tuple[Handle, Event | Lost]]:
@@ -100,6 +103,7 @@ class LocalExecutor:
 
     def _end(self, handle: Handle) -> None:
         process, pipe = self._running.pop(handle)
+        del self._slots[handle]
         pipe.close()
         process.join(10)
         if process.is_alive():
@@ -132,13 +136,15 @@ def _no_main_module() -> Iterator[None]:
             setattr(main, name, value)
 
 
-def _work(pipe: Connection, job: Job, threads: int) -> None:
+def _work(pipe: Connection, job: Job, threads: int, slot: int) -> None:
     """What a worker process does. Ctrl-C is the driver's business; without driver it ends."""
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(2, 1)  # what a method prints must not stand among the driver's answers
     torch.set_num_threads(threads)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(slot % torch.cuda.device_count())
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         for event in run_trial(job):
             pipe.send(event)
