@@ -14,7 +14,8 @@ from bench.errors import BenchError
 from bench.identity import git_state
 from bench.images import read_image
 from bench.method import build_method, find_method, source_digest
-from bench.records import Cell
+from bench.records import Cell, TrainedStage, UsedDataset
+from bench.report.provenance import caution
 from bench.report.rows import choose_rows
 from bench.stages import plan_stages
 from bench.study import Study, TaskSection, TrainSection
@@ -190,3 +191,22 @@ def test_trials_with_equal_parameters_are_one_row() -> None:
     ]  # fmt: skip
     rows, _ = choose_rows(study, cells)
     assert [row.cells[0].trial for row in rows] == [0, 2]
+
+
+def test_a_figure_alone_says_that_its_run_was_tiny() -> None:
+    study = Study.model_validate(
+        {
+            "name": "own",
+            "task": {"kind": "super-resolution", "scale": 2},
+            "methods": {"m": {"use": "a.B"}},
+            "evaluate": {"datasets": ["urban100"], "metrics": ["psnr_y"]},
+        }
+    )
+    stage = TrainedStage(name="sr", key="k", steps=60, parameters=1, seconds=1.0, reused=False,
+                         precision="fp32", device="cpu")  # fmt: skip
+    used = UsedDataset(fingerprint="f", count=30, official=100, source="bicubic")
+    cell = Cell(study="own", method="m", use="a.B", trial=None, seed=0, attempt=0,
+                state="complete", parameters={}, stages=[stage], datasets={"urban100": used},
+                fingerprint="x")  # fmt: skip
+    rows, _ = choose_rows(study, [cell])
+    assert caution(study, [cell], rows) == "; tiny run; partial set urban100, 30/100 images"

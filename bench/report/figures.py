@@ -81,7 +81,7 @@ def _colour(methods: Sequence[str], method: str) -> str:
     return COLOURS[methods.index(method) % len(COLOURS)]
 
 
-def draw_response(study: Study, response: Response, path: Path) -> None:
+def draw_response(study: Study, response: Response, path: Path, caution: str) -> None:
     """Draws each quantity over one parameter: all seeds pale, trial means full, others as lines."""
     cells = _arrange(response.panels)
     rows, columns = (1 + max(cell[k] for cell in cells) for k in (0, 1))
@@ -104,7 +104,7 @@ def draw_response(study: Study, response: Response, path: Path) -> None:
         height = figure.get_size_inches()[1]
         figure.text(  # no suptitle: the layout would give it room a second time
             0.015, 1 - 0.08 / height, fontsize=10.5, va="top",
-            s=f"{study.name}: response to {response.parameter}, every trial",
+            s=f"{study.name}: response to {response.parameter}, every trial{caution}",
         )  # fmt: skip
         names = [name for name in methods if name in handles]
         wide = max(1, columns + columns // 3)  # entries that fit beside each other
@@ -164,7 +164,7 @@ Label = tuple[float, float, str, str]
 """x, y, text, colour."""
 
 
-def draw_trade_off(study: Study, trials: Sequence[Trial], path: Path) -> None:
+def draw_trade_off(study: Study, trials: Sequence[Trial], path: Path, caution: str) -> None:
     """Draws the objectives in pairs: every trial, each swept method's Pareto front, the others."""
     names, methods = objective_names(study), list(study.methods)
     pairs = list(combinations(range(len(names)), 2))[:COLUMNS]
@@ -188,7 +188,7 @@ def draw_trade_off(study: Study, trials: Sequence[Trial], path: Path) -> None:
                         _draw_method(axes, study, mine, pair, handles, methods.index(method))
                     )
         figure.suptitle(
-            f"{study.name}: the objectives on {place} (selection), every trial",
+            f"{study.name}: the objectives on {place} (selection), every trial{caution}",
             fontsize=10.5, x=0.02, ha="left",
         )  # fmt: skip
         figure.legend(
@@ -315,7 +315,7 @@ def _fill(
     )  # fmt: skip
 
 
-def draw_strip(strip: Strip, path: Path) -> None:
+def draw_strip(strip: Strip, path: Path, caution: str) -> None:
     """Draws the whole HR image with the window marked, then the window of HR and each method."""
     height, width = strip.hr.shape[:2]
     count = len(strip.crops)
@@ -338,7 +338,7 @@ def draw_strip(strip: Strip, path: Path) -> None:
 
         figure.text(
             0.08 / total, 1 - 0.06 / high, f"{strip.dataset}, {strip.image}: HR and the same "
-            f"{WINDOW}x{WINDOW} pixels of each method", fontsize=10.5, va="top",
+            f"{WINDOW}x{WINDOW} pixels of each method{caution}", fontsize=10.5, va="top",
         )  # fmt: skip
         axes = place(0.08, 0.35, whole, whole * height / width)
         axes.imshow(strip.hr)

@@ -62,6 +62,16 @@ def tiny_runs(rows: Iterable[Row]) -> str:
     return ", ".join(f"{method} {total} updates" for method, total in steps.items())
 
 
+def caution(study: Study, cells: Sequence[Cell], rows: Sequence[Row]) -> str:
+    """Returns what a figure that is seen without its table must say, such as "; tiny run"."""
+    words = ["tiny run"] if tiny_runs(rows) else []
+    used = _used(cells)
+    for name in study.evaluate.datasets:
+        parts = sorted({image_count(u) for u in used.get(name, []) if u.count < u.official})
+        words += [f"partial set {name}, {part}" for part in parts]
+    return "".join(f"; {word}" for word in words)
+
+
 def image_count(used: UsedDataset) -> str:
     """Returns "5 images", or "30/100 images" for a partial set."""
     whole = used.count >= used.official

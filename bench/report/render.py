@@ -8,7 +8,7 @@ from bench.errors import BenchError, unknown
 from bench.metrics import metric
 from bench.records import Cell, load_records, scores_frame
 from bench.report.markup import Figure, Report, to_html, to_latex, to_markdown
-from bench.report.provenance import commit, remarks, sections
+from bench.report.provenance import caution, commit, remarks, sections
 from bench.report.rows import Row, choose_rows, objective_names
 from bench.report.scores import Column, columns_of
 from bench.report.series import Response, make_responses, make_trials
@@ -121,15 +121,16 @@ def _figures(
     done: list[Figure] = []
     absent: list[str] = []
     trials = make_trials(study, cells)
+    warning = caution(study, cells, rows)
     for response in make_responses(study, trials, columns):
         path = folder / f"response-{response.parameter}.png"
-        draw.draw_response(study, response, path)
+        draw.draw_response(study, response, path, warning)
         done.append(Figure(path, _response_caption(study, response)))
     names = objective_names(study)
-    swept = [t for t in trials if t.number is not None and all(map(t.values.get, names))]
+    swept = [t for t in trials if t.number is not None and set(names) <= set(t.values)]
     if len(names) > 1 and swept:
         path = folder / "trade-off.png"
-        draw.draw_trade_off(study, trials, path)
+        draw.draw_trade_off(study, trials, path, warning)
         done.append(Figure(path, _trade_off_caption(study)))
     for column in _strip_columns(study, columns):
         strip = make_strip(rows, column, pictures)
@@ -137,7 +138,7 @@ def _figures(
             absent.append(strip)
             continue
         path = folder / f"strip-{column.dataset}.png"
-        draw.draw_strip(strip, path)
+        draw.draw_strip(strip, path, warning)
         without = f" Left out: {'; '.join(strip.absent)}." if strip.absent else ""
         caption = f"Image {strip.image} of {column.place}, left {strip.left}, top {strip.top}. "
         done.append(Figure(path, f"{caption}{strip.rule}{without}"))
