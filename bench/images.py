@@ -2,6 +2,8 @@
 
 import os
 import struct
+import threading
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 SUFFIXES = frozenset({".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 _MODES = {"1": "L", "L": "L", "P": "RGB", "RGB": "RGB", "YCbCr": "RGB"}
 _ORIENTATION = 0x0112
+_ORIENTED = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
+_OPENING = threading.Lock()  # warnings.catch_warnings is for one thread at a time
 
 
 def read_image(path: Path) -> Image:
@@ -29,7 +33,9 @@ def read_image(path: Path) -> Image:
     mark: each can be turned into 8-bit RGB in several ways, so the user has to choose one.
     """
     with _opened(path) as picture:
-        return np.array(picture.convert(_MODES[picture.mode]))  # a copy: writable
+        pixels = np.array(picture.convert(_MODES[picture.mode]))  # a copy: writable
+        _refuse(path, picture)  # again: in a PNG the mark may follow the pixels
+        return pixels
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -37,6 +43,12 @@ def image_size(path: Path) -> tuple[int, int]:
     with _opened(path) as picture:
         width, height = picture.size
         return height, width
+
+
+def image_kind(path: Path) -> tuple[str, str]:
+    """Returns (file format, colour mode) as Pillow names them, such as ("PNG", "P")."""
+    with _opened(path) as picture:
+        return picture.format or "", picture.mode
 
 
 def write_image(path: Path, image: Image) -> None:
@@ -52,23 +64,56 @@ def write_image(path: Path, image: Image) -> None:
 
 
 def image_files(folder: Path) -> dict[str, Path]:
-    """Returns stem -> file of every image in a folder, sorted. Hidden files do not count.
+    """Returns stem -> file of every image in a folder, sorted by stem as text: 10 before 9.
 
-    Raises BenchError if there is none, or if two files share a stem.
+    Raises BenchError if there is none, or if files share a stem.
+    """
+    files, problems = scan_images(folder)
+    if problems:
+        raise BenchError("\n".join(problems))
+    return files
+
+
+def scan_images(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """Returns (stem -> file of every image, sorted by stem; a line for each file to remove).
+
+    Hidden files, folders and other files do not count. Stems are in Unicode's NFC form, so that a
+    name from a Mac is the same name. Raises BenchError for a folder without images.
     """
     files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+    problems = []
+    entries = folder_entries(folder)
+    for path in entries:
+        if not is_image(path):
             continue
-        if path.stem in files:
-            raise BenchError(
-                f"{path}: has the same stem as {files[path.stem].name}, so it is not clear which "
+        stem = unicodedata.normalize("NFC", path.stem)
+        if stem in files:
+            problems.append(
+                f"{path}: has the same stem as {files[stem].name}, so it is not clear which "
                 "of them is meant. Remove one."
             )
-        files[path.stem] = path
+        else:
+            files[stem] = path
     if not files:
-        raise BenchError(f"{folder}: has no image files ({', '.join(sorted(SUFFIXES))}).")
-    return files
+        inside = ", ".join(path.name for path in entries if path.is_dir())
+        raise BenchError(
+            f"{folder}: has no image files ({', '.join(sorted(SUFFIXES))})."
+            + (f" Folders in it are not searched: {inside}." if inside else "")
+        )
+    return dict(sorted(files.items())), problems
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file's name is that of an image; it may be broken."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
+
+
+def folder_entries(folder: Path) -> list[Path]:
+    """Returns what lies in a folder, sorted. Raises BenchError if it cannot be listed."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise BenchError(f"{folder}: cannot be listed: {error.strerror}.") from None
 
 
 @contextmanager
@@ -76,7 +121,7 @@ def _opened(path: Path) -> Iterator["PIL.Image.Image"]:
     import PIL.Image
 
     try:
-        with warnings.catch_warnings():
+        with _OPENING, warnings.catch_warnings():
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
             picture = PIL.Image.open(path)
         with picture:
@@ -99,12 +144,13 @@ def _refuse(path: Path, picture: "PIL.Image.Image") -> None:
     deep = picture.mode.startswith(("I", "F")) or any(";16" in str(t[3]) for t in tiles)
     if deep:
         raise BenchError(f"{path}: more than 8 bits a channel. Convert it to 8-bit RGB first.")
-    if "A" in picture.mode or "a" in picture.mode or "transparency" in picture.info:
+    if picture.mode[-1] in "Aa" or "transparency" in picture.info:
         raise BenchError(f"{path}: has an alpha channel. Flatten it onto a background first.")
     if getattr(picture, "n_frames", 1) > 1:
         raise BenchError(f"{path}: has {picture.n_frames} frames. Save the one that is meant.")  # type: ignore[attr-defined]
     if picture.mode not in _MODES:
         raise BenchError(f"{path}: colour mode {picture.mode}. Convert it to 8-bit RGB first.")
-    # asked only where the header says so: for a PNG, getexif() alone would decode all pixels
-    if "exif" in picture.info and picture.getexif().get(_ORIENTATION, 1) != 1:
+    # asked only where the file may say so: for a PNG, getexif() alone would decode all pixels
+    may = picture.format == "TIFF" or any(key in picture.info for key in _ORIENTED)
+    if may and picture.getexif().get(_ORIENTATION, 1) != 1:
         raise BenchError(f"{path}: is marked as rotated. Save it upright first.")

@@ -1,11 +1,13 @@
-"""Named, versioned ways to score: which border is left out, how gray files count, what Y is.
+"""Named, versioned ways to score: channel, border, rounding, gray files, what a set's score is.
 
-Common to all of them: the restored image is clamped and rounded to 8 bits, every image is scored
-alone, and a set's score is the mean over its images. A change that moves a number is a new version.
+Common to all of them: the restored image is clamped and rounded to 8 bits, and every image is
+scored alone. A change that moves a number is a new version.
 """
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 Task = Literal["super-resolution", "enhancement", "low-light", "deblurring"]
 Image = NDArray[np.uint8]
 """(H, W, 3) RGB, or (H, W) for a single-channel file; 0 to 255."""
+Input = Image | NDArray[np.float32]
+"""What a method is given: an image; or (H, W, C) in [0, 1], packed from a raw file."""
 Plane = NDArray[np.float64]
 """(H, W), 0 to 255."""
 
@@ -26,22 +30,55 @@ class Unscorable(Exception):
     """A score that cannot be computed for one image, and why. Recorded as NaN and counted."""
 
 
+class Noted(NamedTuple):
+    """A score that a reader must be told something about."""
+
+    value: float
+    note: str
+    """The same words for every image it holds for: reports count them."""
+
+
 @dataclass(frozen=True)
 class Protocol:
-    """One way to score. The _y suffix of a metric says that it is measured on Y, RGB otherwise."""
+    """One way to score. A metric with the suffix _y is measured on Y under each of them."""
 
     name: str
     title: str
-    shaves_scale: bool
-    """Leaves out a border of `scale` pixels on each side; otherwise the whole image counts."""
-    gray: Literal["native", "rgb"]
+    channel: Literal["rgb", "y", "gray"] = "rgb"
+    """What fidelity metrics without the suffix _y compare."""
+    rounded: bool = False
+    """Y and gray are rounded to whole levels before they are compared."""
+    border_scales: int = 0
+    border_pixels: int = 0
+    """Left out on each side: border_scales * scale + border_pixels."""
+    gray: Literal["native", "rgb"] = "rgb"
     """A single-channel HR file: its gray is Y itself, or it is an RGB image with equal channels."""
-    niqe: Literal["y", "gray"]
-    """What NIQE sees: studio-swing Y, or full-range gray as in MATLAB's rgb2gray."""
+    niqe: Literal["y", "gray"] = "gray"
+    """What NIQE sees, rounded: studio-swing Y, or full-range gray as in MATLAB's rgb2gray."""
+    small_windows: bool = False
+    """MS-SSIM shrinks its window where a scale is smaller, instead of refusing the image."""
+    root_mean_square: tuple[str, ...] = ()
+    """Metrics whose score of a set is the root of the mean square over its images."""
+    lr: str = "the published LR files, else LR made by MATLAB's bicubic imresize"
 
     def border(self, scale: int) -> int:
         """Returns the number of pixels left out on each side."""
-        return scale if self.shaves_scale else 0
+        return self.border_scales * scale + self.border_pixels
+
+    def pool(self, metric: str, values: Iterable[float]) -> float:
+        """Returns a set's score from its images': their mean, unless the protocol says otherwise.
+
+        NaN for no image, and if one of them has no value.
+
+        >>> PROTOCOLS["sr-y@1"].pool("rmse", [1, 7]), PROTOCOLS["pirm@1"].pool("rmse", [1, 7])
+        (4.0, 5.0)
+        """
+        known = list(values)
+        if not known:
+            return math.nan
+        if metric in self.root_mean_square:
+            return math.sqrt(math.fsum(v * v for v in known) / len(known))
+        return math.fsum(known) / len(known)
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -51,7 +88,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "sr-y@1",
             "border of scale pixels, BT.601 studio-swing Y unrounded, gray files on their own gray "
             "(bicubic x2 on Set14: 30.24 dB, as SRCNN, VDSR and EDSR print it)",
-            shaves_scale=True,
+            border_scales=1,
             gray="native",
             niqe="y",
         ),
@@ -59,23 +96,62 @@ PROTOCOLS: dict[str, Protocol] = {
             "sr-y-rgb@1",
             "as sr-y@1, but gray files turned into RGB before Y is taken "
             "(bicubic x2 on Set14: 30.33 dB, as data sets prepared by RCAN's scripts give)",
-            shaves_scale=True,
-            gray="rgb",
+            border_scales=1,
+            niqe="y",
+        ),
+        Protocol(
+            "sr-y-round@1",
+            "as sr-y@1, but Y rounded to whole levels "
+            "(bicubic x2 on Set5: 33.64 dB, as SelfExSR and tables made by MATLAB's uint8 print)",
+            rounded=True,
+            border_scales=1,
+            gray="native",
             niqe="y",
         ),
         Protocol(
             "sr-rgb@1",
-            "border of scale pixels, NIQE on rgb2gray; for results printed in RGB",
-            shaves_scale=True,
-            gray="rgb",
-            niqe="gray",
+            "border of scale pixels, NIQE on rgb2gray; for results printed in RGB (BasicSR)",
+            border_scales=1,
+        ),
+        Protocol(
+            "div2k@1",
+            "RGB, border of scale + 6 pixels: EDSR-PyTorch's code on DIV2K, NTIRE 2017",
+            border_scales=1,
+            border_pixels=6,
+        ),
+        Protocol(
+            "pirm@1",
+            "PIRM-SR 2018 challenge: Y rounded to whole levels, border of 4 pixels; "
+            "the RMSE of a set is the root of its images' mean squared error",
+            channel="y",
+            rounded=True,
+            border_pixels=4,
+            niqe="y",
+            root_mean_square=("rmse",),
+        ),
+        Protocol(
+            "dped-patch@1",
+            "DPED and PIRM 2018 enhancement: aligned 100x100 patches, whole, RGB, mean over "
+            "patches; MS-SSIM with windows shrunk to fit. Rounded to 8 bits: DPED's own log is "
+            "not (iPhone model 22.182 dB here, 22.190 dB there)",
+            small_windows=True,
+            lr="the phone's patches as published",
+        ),
+        Protocol(
+            "sid-srgb@1",
+            "See-in-the-Dark: 8-bit sRGB, the whole image; no alignment of brightness",
+            lr="short exposures, packed, times the exposure ratio",
         ),
         Protocol(
             "full@1",
-            "the whole image, NIQE on rgb2gray; enhancement, low light and deblurring",
-            shaves_scale=False,
-            gray="rgb",
-            niqe="gray",
+            "RGB, the whole image, NIQE on rgb2gray; enhancement, low light and deblurring",
+        ),
+        Protocol(
+            "gray@1",
+            "rounded rgb2gray, the whole image: the defaults of SSIM's, MS-SSIM's and NIQE's own "
+            "releases (psnr is then gray's as well)",
+            channel="gray",
+            rounded=True,
         ),
     )
 }
@@ -88,13 +164,17 @@ def protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
-def default_protocol(task: Task) -> str:
-    """Returns the name of the protocol that the papers of a task use.
+def default_protocol(task: Task, dataset: str = "") -> str:
+    """Returns the name of the protocol that papers use on a set, or else for a task.
 
     >>> default_protocol("super-resolution"), default_protocol("low-light")
     ('sr-y@1', 'full@1')
+    >>> default_protocol("enhancement", "dped_iphone")
+    'dped-patch@1'
     """
-    return "sr-y@1" if task == "super-resolution" else "full@1"
+    own = {"dped": "dped-patch@1", "sid": "sid-srgb@1"}
+    by_task = "sr-y@1" if task == "super-resolution" else "full@1"
+    return own.get(dataset.partition("_")[0], by_task)
 
 
 def quantise(sr: "Tensor | NDArray[np.floating]") -> Image:
@@ -150,7 +230,23 @@ def _weighted(image: Image, weights: tuple[float, float, float]) -> Plane:
 
 def scored_y(image: Image, rules: Protocol, *, single: bool) -> Plane:
     """Returns the Y plane that counts. single: whether the HR file has a single channel."""
-    return gray(image) if single and rules.gray == "native" else luma(image)
+    plane = gray(image) if single and rules.gray == "native" else luma(image)
+    return whole_levels(plane) if rules.rounded else plane
+
+
+def scored_planes(image: Image, rules: Protocol, *, single: bool) -> Plane:
+    """Returns (channels, H, W): what metrics without the suffix _y compare."""
+    if rules.channel == "y":
+        return scored_y(image, rules, single=single)[None]
+    if rules.channel == "gray":
+        plane = gray(image)
+        return (whole_levels(plane) if rules.rounded else plane)[None]
+    return np.moveaxis(as_rgb(image), -1, 0).astype(np.float64)
+
+
+def whole_levels(plane: Plane) -> Plane:
+    """Returns the plane rounded half up, as MATLAB rounds to uint8."""
+    return np.asarray(np.floor(plane + 0.5))
 
 
 def shave(image: Image, border: int) -> Image:

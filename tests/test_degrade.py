@@ -1,9 +1,8 @@
-"""HR to LR: against published LR files, a naive loop, and other libraries."""
+"""HR to LR: against a naive loop and other libraries; published LR files in test_datacheck.py."""
 
 import io
 import math
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -23,31 +22,12 @@ from bench.degrade import (
     resize_weights,
     tone,
 )
-from bench.images import image_files, read_image
 from bench.protocol import Image
-
-PUBLISHED = [("Set5", k) for k in (2, 3, 4)] + [("Set14", k) for k in (2, 3, 4)]
-PUBLISHED += [("BSD100", 4), ("Urban100", 4)]
 
 
 def random_image(height: int, width: int, channels: int | None = 3) -> Image:
     shape = (height, width) if channels is None else (height, width, channels)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-
-
-@pytest.mark.data
-@pytest.mark.parametrize(("name", "scale"), PUBLISHED)
-def test_published_lr_files_are_reproduced_sample_for_sample(
-    data_root: Path, name: str, scale: int
-) -> None:
-    hr_files = image_files(data_root / name / "HR")
-    lr_files = image_files(data_root / name / f"LR_x{scale}")
-    differing = 0
-    for stem, path in lr_files.items():
-        lr = read_image(path)
-        hr = read_image(hr_files[stem])[: lr.shape[0] * scale, : lr.shape[1] * scale]
-        differing += int((imresize(hr, 1 / scale) != lr).sum())
-    assert differing == 0
 
 
 def keys(x: float) -> float:

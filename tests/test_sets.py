@@ -9,10 +9,22 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from bench.catalog import SELFEXSR, Layout
 from bench.degrade import imresize
 from bench.errors import BenchError
-from bench.images import read_image, write_image
-from bench.sets import DATASETS, describe, fingerprint, load_pairs, missing
+from bench.images import image_files, read_image, write_image
+from bench.sets import (
+    DATASETS,
+    LR_SOURCES,
+    dataset,
+    describe,
+    find_pairs,
+    fingerprint,
+    load_originals,
+    load_pairs,
+    missing,
+    published_lr,
+)
 
 PHOTOS = ["photos_train", "photos_val", "photos_test"]
 
@@ -63,7 +75,7 @@ def test_div2k_names_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     write_image(tmp_path / "DIV2K/DIV2K_train_LR_bicubic/X2/0001x2.png", lr)
     (pair,) = load_pairs("div2k_train", 2)
     assert pair.stem == "0001" and np.array_equal(pair.lr(), lr)
-    assert describe("div2k_train", 2) == (1, 800, "published X2")
+    assert describe("div2k_train", 2) == (1, 800, "published DIV2K_train_LR_bicubic/X2")
 
 
 def test_a_gray_file_stays_single_channel(set5: Path) -> None:
@@ -167,6 +179,27 @@ def test_16_bits_alpha_cmyk_and_rotation_are_refused_by_name(tmp_path: Path) -> 
             read_image(tmp_path / name)
 
 
+def test_a_rotation_mark_is_found_wherever_it_stands(tmp_path: Path) -> None:
+    """Pillow turns a TIFF by itself, and reads what stands behind a PNG's pixels with them."""
+    picture, exif = PIL.Image.fromarray(photo()), PIL.Image.Exif()
+    exif[0x0112] = 6
+    for name in ("exif.png", "exif.webp", "exif.tif"):
+        picture.save(tmp_path / name, exif=exif)
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
+    picture.save(tmp_path / "xmp.jpg", xmp=xmp)
+    late = (tmp_path / "exif.png").read_bytes()
+    start = late.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(late[start : start + 4], "big")
+    last = late.index(b"IEND") - 4
+    moved = late[:start] + late[end:last] + late[start:end] + late[last:]
+    (tmp_path / "late.png").write_bytes(moved)
+    for path in sorted(tmp_path.glob("*.*")):
+        with pytest.raises(BenchError, match=f"{path.name}: is marked as rotated"):
+            read_image(path)
+    picture.save(tmp_path / "plain.tif")
+    assert np.array_equal(read_image(tmp_path / "plain.tif"), photo())
+
+
 def test_an_upright_mark_and_a_bitmap_are_read(tmp_path: Path) -> None:
     exif = PIL.Image.Exif()
     exif[0x0112] = 1
@@ -218,16 +251,368 @@ def test_a_missing_set_says_what_and_where_to_get_it(
         load_pairs("urban100", 4)
 
 
-def test_a_set_that_cannot_be_read_yet_says_so() -> None:
-    for name in ("dped_iphone", "sid_sony", "lol", "ava", "t91", "pirm_val", "ost300"):
-        assert "not readable by this version of bench" in (missing(name) or "")
-
-
 def test_unknown_names_are_told_with_the_nearest(set5: Path) -> None:
     with pytest.raises(BenchError, match="Did you mean 'set14'"):
         load_pairs("set41", 2)
     with pytest.raises(BenchError, match="Did you mean 'bicubic'"):
         load_pairs("set5", 2, "bicubik")
+
+
+# --- layouts on disk ------------------------------------------------------------------------------
+
+
+def put(path: Path, image: np.ndarray) -> None:
+    """Writes a picture whose format is that of its suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PIL.Image.fromarray(image).save(path, quality=95)
+
+
+def small(scale: int, seed: int = 0) -> np.ndarray:
+    return imresize(photo(24, 24, seed), 1 / scale)
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder where BENCH_DATA points."""
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+TREES = {  # set, scale, degradation -> HR and LR file below BENCH_DATA, stem, where LR comes from
+    ("set5", 4, "bicubic"): ("Set5/HR/a.png", "Set5/LR_x4/a.png", "a", "published LR_x4"),
+    ("set14", 4, "bicubic"): (
+        "Set14/GTmod12/a.png", "Set14/LRbicx4/a.png", "a", "published LRbicx4"),
+    ("bsd100", 3, "bicubic"): (
+        "B100/HR/a.png", "B100/LR_bicubic/X3/ax3.png", "a", "published LR_bicubic/X3"),
+    ("set5", 2, "bicubic"): (
+        "Set5/image_SRF_2/img_001_SRF_2_HR.png", "Set5/image_SRF_2/img_001_SRF_2_LR.png",
+        "img_001", "published image_SRF_2"),
+    ("urban100", 4, "bicubic"): (
+        "Urban100/image_SRF_4/img_100_SRF_4_HR.png", "Urban100/image_SRF_4/img_100_SRF_4_LR.png",
+        "img_100", "published image_SRF_4"),
+    ("div2k_val", 4, "bicubic"): (
+        "DIV2K/DIV2K_valid_HR/0801.png", "DIV2K/DIV2K_valid_LR_bicubic/X4/0801x4.png",
+        "0801", "published DIV2K_valid_LR_bicubic/X4"),
+    ("div2k_val", 8, "bicubic"): (
+        "DIV2K/DIV2K_valid_HR/0801.png", "DIV2K/DIV2K_valid_LR_x8/0801x8.png",
+        "0801", "published DIV2K_valid_LR_x8"),
+    ("div2k_val", 3, "unknown"): (
+        "DIV2K_valid_HR/0801.png", "DIV2K_valid_LR_unknown/X3/0801x3.png",
+        "0801", "published DIV2K_valid_LR_unknown/X3"),
+    ("pirm_val", 4, "bicubic"): (
+        "PIRM/PIRM_dataset/Validation/Original/1.png",
+        "PIRM/PIRM_dataset/Validation/4x_downsampled/1.png",
+        "1", "published PIRM_dataset/Validation/4x_downsampled"),
+    ("pirm_test", 4, "bicubic"): (
+        "PIRM/PIRM_Test_set/HR/201.png", "PIRM/PIRM_Test_set/LR/201.png",
+        "201", "published PIRM_Test_set/LR"),
+    ("dped_sony", 1, "bicubic"): (
+        "DPED/sony/test_data/patches/canon/0.png", "DPED/sony/test_data/patches/sony/0.png",
+        "0", "published sony/test_data/patches/sony"),
+    ("dped_iphone_train", 1, "bicubic"): (
+        "dped/iphone/training_data/canon/7.png", "dped/iphone/training_data/iphone/7.png",
+        "7", "published iphone/training_data/iphone"),
+    ("lol", 1, "bicubic"): (
+        "LOL/eval15/high/1.png", "LOL/eval15/low/1.png", "1", "published eval15/low"),
+    ("lol_train", 1, "bicubic"): (
+        "LOLdataset/our485/high/2.png", "LOLdataset/our485/low/2.png",
+        "2", "published our485/low"),
+    ("t91", 2, "bicubic"): ("T91/t1.bmp", None, "t1", "bicubic"),
+    ("ost300", 4, "bicubic"): ("OutdoorSceneTest300/OST_001.png", None, "OST_001", "bicubic"),
+    ("ava", 4, "jpeg_lanczos"): ("AVA/images/953619.png", None, "953619", "jpeg_lanczos"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", TREES, ids=str)
+def test_every_layout_is_recognised(root: Path, asked: tuple[str, int, str]) -> None:
+    hr, lr, stem, source = TREES[asked]
+    name, scale, _ = asked
+    put(root / hr, photo(24, 24))
+    if lr:
+        put(root / lr, small(scale, seed=1))  # another picture: so it was read, not made
+    (pair,) = load_pairs(*asked)
+    assert pair.stem == stem and pair.has_hr and pair.hr_size() == (24, 24)
+    assert np.array_equal(pair.hr(), photo(24, 24))
+    if lr:
+        assert np.array_equal(pair.lr(), small(scale, seed=1))
+    assert describe(*asked) == (1, DATASETS[name].official, source)
+    assert missing(name) is None
+
+
+@pytest.mark.parametrize(("hr", "lr"), [
+    ("HR/a.png", "LR_x4/a.png"), ("HR/a.png", "LR_bicubic/X4/ax4.png"),
+    ("GTmod12/a.png", "LRbicx4/a.png"), ("a.png", "LR_x4/a.png"), ("a.png", None),
+    ("image_SRF_4/a_SRF_4_HR.png", "image_SRF_4/a_SRF_4_LR.png"),
+])  # fmt: skip
+def test_a_folder_of_the_users_own_has_the_same_layouts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hr: str, lr: str | None
+) -> None:
+    put(tmp_path / "mine" / hr, photo(24, 24))
+    if lr:
+        put(tmp_path / "mine" / lr, small(4, seed=1))
+    monkeypatch.chdir(tmp_path)
+    for name in (str(tmp_path / "mine"), "./mine"):
+        (pair,) = load_pairs(name, 4)
+        assert pair.stem == "a"
+        assert np.array_equal(pair.lr(), small(4, seed=1 if lr else 0))
+        assert describe(name, 4)[:2] == (1, 0)
+        assert missing(name) is None
+
+
+def test_a_folder_that_is_not_there_or_has_nothing_says_so(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("none", "empty"):
+        with pytest.raises(BenchError, match=rf"{name}: no folder with pictures, nor .*GTmod12"):
+            load_pairs(str(tmp_path / name), 4)
+
+
+def test_others_results_between_selfexsrs_files_are_not_of_the_set(root: Path) -> None:
+    folder = root / "Set5/image_SRF_4"
+    for stem in ("img_001", "img_002"):
+        put(folder / f"{stem}_SRF_4_HR.png", photo(24, 24))
+        put(folder / f"{stem}_SRF_4_LR.png", small(4))
+        for method in ("A+", "glasner", "bicubic", "SelfExSR"):
+            put(folder / f"{stem}_SRF_4_{method}.png", photo(24, 24, 5))
+    assert [p.stem for p in load_pairs("set5", 4)] == ["img_001", "img_002"]
+    (folder / "img_002_SRF_4_LR.png").unlink()
+    with pytest.raises(BenchError, match=r"img_002_SRF_4_HR\.png: no LR file img_002_SRF_4_LR"):
+        load_pairs("set5", 4)
+    with pytest.raises(BenchError, match=r"no folder .*image_SRF_3, where its HR files for x3"):
+        load_pairs("set5", 3)
+
+
+def test_selfexsrs_half_size_urban_files_are_never_read(root: Path) -> None:
+    folder = root / "Urban100"
+    put(folder / "image_SRF_4/img_001_SRF_4_HR.png", photo(48, 48))
+    put(folder / "image_SRF_4/img_001_SRF_4_LR.png", imresize(photo(48, 48), 1 / 4))
+    put(folder / "image_SRF_2/img_001_SRF_2_HR.png", photo(24, 24, 1))
+    put(folder / "image_SRF_2/img_001_SRF_2_LR.png", small(2, 1))
+    for scale, source in ((2, "bicubic"), (3, "bicubic"), (4, "published image_SRF_4")):
+        (pair,) = load_pairs("urban100", scale)
+        assert np.array_equal(pair.hr(), photo(48, 48))
+        assert np.array_equal(pair.lr(), imresize(photo(48, 48), 1 / scale))
+        assert describe("urban100", scale)[2] == source
+    assert published_lr("urban100") == [(4, "bicubic")]
+
+
+def test_of_two_layouts_the_first_gives_hr_at_every_scale(root: Path) -> None:
+    put(root / "Set5/HR/a.png", photo(25, 25))
+    put(root / "Set5/GTmod12/a.png", photo(24, 24, 1))
+    put(root / "Set5/LRbicx2/a.png", small(2, 1))
+    put(root / "Set5/LR_bicubic/X4/ax4.png", imresize(photo(25, 25)[:24, :24], 1 / 4))
+    assert describe("set5", 2)[2] == "bicubic"  # LRbicx2 belongs to GTmod12
+    assert describe("set5", 4)[2] == "published LR_bicubic/X4"
+    assert np.array_equal(load_pairs("set5", 2)[0].hr(), photo(25, 25)[:24, :24])
+
+
+def test_layouts_are_told_by_the_folders_their_readers_know() -> None:
+    assert str(SELFEXSR) == "image_SRF_K/NAME_SRF_K_HR.* + image_SRF_K/NAME_SRF_K_LR.*"
+    assert str(Layout(None, "X{scale}", "{stem}x{scale}")) == "XK/NAMExK.*"
+    assert str(Layout(".")) == "NAME.*"
+
+
+# --- what a set does not have ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "scale", "file"), [
+    ("div2k_test", 4, "DIV2K/DIV2K_test_LR_bicubic/X4/0901x4.png"),
+    ("pirm_test", 4, "PIRM/PIRM_Test_set/LR/201.png"),
+    ("pirm_selfval", 4, "PIRM/selfval_LR_x4/28.png"),
+    ("div2k_samples", 4, "DIV2K/valid_LR_X4_samples/0829x4-crop.png"),
+    ("dped_iphone_full", 1, "DPED/iphone/test_data/full_size_test_images/0.png"),
+])  # fmt: skip
+def test_a_set_of_lr_files_has_no_hr_and_says_so(
+    root: Path, name: str, scale: int, file: str
+) -> None:
+    put(root / file, small(1))
+    (pair,) = load_pairs(name, scale)
+    assert not pair.has_hr and pair.hr_path is None
+    assert np.array_equal(pair.lr(), small(1))
+    assert describe(name, scale)[:2] == (1, DATASETS[name].official)
+    assert len(fingerprint(name, scale)) == 16
+    for ask in (pair.hr, pair.hr_size):
+        with pytest.raises(BenchError, match="no HR file for it, so only metrics without a ref"):
+            ask()
+    with pytest.raises(BenchError, match="no HR files that LR could be made from"):
+        load_originals(name, scale, "low_light")
+    with pytest.raises(BenchError, match="no HR files that LR could be made from"):
+        load_pairs(name, scale, "jpeg_lanczos")
+
+
+def test_lr_files_of_another_scale_cannot_be_made_without_hr(root: Path) -> None:
+    put(root / "PIRM/PIRM_Test_set/LR/201.png", small(1))
+    put(root / "DIV2K/DIV2K_test_LR_bicubic/X4/0901x4.png", small(1))
+    with pytest.raises(BenchError, match="no LR files of scale 2, and no HR files"):
+        load_pairs("pirm_test", 2)
+    with pytest.raises(BenchError, match=r"no folder .*DIV2K_test_LR_bicubic.X2; .*cannot be made"):
+        load_pairs("div2k_test", 2)
+
+
+@pytest.mark.parametrize(("name", "only"), [
+    ("lol", 1), ("dped_iphone", 1), ("dped_blackberry_full", 1), ("sid_sony", 2), ("sid_fuji", 3),
+])  # fmt: skip
+def test_a_set_of_one_scale_refuses_another(name: str, only: int) -> None:
+    with pytest.raises(BenchError, match=rf"{name}: exists at scale {only} alone, got 4"):
+        load_pairs(name, 4)
+
+
+def test_photographed_lr_files_that_are_absent_are_not_made(root: Path) -> None:
+    put(root / "LOL/eval15/high/1.png", photo(24, 24))
+    with pytest.raises(BenchError, match=r"lol: no folder .*eval15.low; .*cannot be made"):
+        load_pairs("lol", 1)
+    assert load_pairs("lol", 1, "low_light")[0].lr_path is None
+
+
+def test_bicubic_at_scale_one_would_be_hr_itself(set5: Path) -> None:
+    with pytest.raises(BenchError, match=r"at scale 1 bicubic changes nothing.* none, "):
+        load_pairs("set5", 1)
+    assert np.array_equal(load_pairs("set5", 1, "none")[0].lr(), photo())
+    with pytest.raises(BenchError, match="'none' leaves the size as it is: scale 1, got 2"):
+        load_pairs("set5", 2, "none")
+    with pytest.raises(BenchError, match="scale 0"):
+        load_pairs("set5", 0)
+
+
+def test_the_unknown_track_is_published_and_never_made(root: Path) -> None:
+    assert "unknown" in LR_SOURCES
+    put(root / "DIV2K/DIV2K_valid_HR/0801.png", photo(24, 24))
+    with pytest.raises(BenchError, match=r"no folder .*LR_unknown.X4; .*cannot be made.*https://"):
+        load_pairs("div2k_val", 4, "unknown")
+    put(root / "DIV2K/DIV2K_valid_LR_unknown/X4/0801x4.png", small(4, 1))
+    assert np.array_equal(load_pairs("div2k_val", 4, "unknown")[0].lr(), small(4, 1))
+    assert np.array_equal(load_pairs("div2k_val", 4)[0].lr(), small(4))
+    assert fingerprint("div2k_val", 4) != fingerprint("div2k_val", 4, "unknown")
+    assert published_lr("div2k_val") == [(4, "unknown")]
+    with pytest.raises(BenchError, match=r"set5: has no LR files of the unknown track.*div2k_val"):
+        load_pairs("set5", 4, "unknown")
+
+
+def test_originals_are_had_whatever_lies_in_the_lr_folder(set5: Path) -> None:
+    (set5 / "LR_x4/a.png").rename(set5 / "LR_x4/z.png")
+    assert [p.lr_path for p in load_originals("set5", 4)] == [None, None]
+
+
+def test_all_problems_are_told_at_once(set5: Path) -> None:
+    put(set5 / "HR/b.webp", photo())
+    put(set5 / "LR_x4/c.png", small(4))
+    put(set5 / "LR_x4/b.bmp", small(4))
+    found = find_pairs("set5", 4)
+    assert [p.stem for p in found.pairs] == ["a", "b"]
+    assert len(found.problems) == 3
+    with pytest.raises(BenchError) as error:
+        load_pairs("set5", 4)
+    assert all(line in str(error.value) for line in found.problems)
+
+
+# --- names of files -------------------------------------------------------------------------------
+
+
+def test_suffixes_in_capitals_and_thumbnails_of_file_managers(set5: Path) -> None:
+    (set5 / "HR/a.png").rename(set5 / "HR/a.PNG")
+    for name in ("Thumbs.db", ".DS_Store", "._b.png", "notes.txt"):
+        (set5 / "HR" / name).write_bytes(b"x")
+    (set5 / "HR/more.png").mkdir()
+    assert [p.stem for p in load_pairs("set5", 4)] == ["a", "b"]
+    put(set5 / "HR/a.png", photo())
+    with pytest.raises(BenchError, match=r"a\.png: has the same stem as a\.PNG"):
+        load_pairs("set5", 4)
+
+
+def test_a_name_composed_in_two_ways_is_one_name(set5: Path) -> None:
+    (set5 / "HR/a.png").rename(set5 / "HR/caf\u00e9.png")
+    (set5 / "LR_x4/a.png").rename(set5 / "LR_x4/cafe\u0301.png")
+    assert [p.stem for p in load_pairs("set5", 4)] == ["b", "caf\u00e9"]
+
+
+def test_stems_are_sorted_as_text(root: Path) -> None:
+    for stem in ("9", "10", "a", "a-b", "B", "2"):
+        put(root / f"T91/{stem}.png", photo())
+    assert [p.stem for p in load_pairs("t91", 2)] == ["10", "2", "9", "B", "a", "a-b"]
+    assert list(image_files(root / "T91")) == ["10", "2", "9", "B", "a", "a-b"]
+
+
+def test_links_are_followed_and_a_dangling_one_is_named(
+    set5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "linked").symlink_to(tmp_path, target_is_directory=True)
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "linked"))
+    assert len(load_pairs("set5", 4)) == 2
+    (set5 / "HR/a.png").unlink()
+    (set5 / "HR/a.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(BenchError, match=r"HR/a\.png: no such file"):
+        load_pairs("set5", 4)
+
+
+def test_a_folder_that_cannot_be_listed_is_named(
+    set5: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(BenchError, match=r"HR: cannot be listed: Permission denied"):
+        load_pairs("set5", 4)
+
+
+def test_files_one_folder_too_deep_are_hinted_at(root: Path) -> None:
+    put(root / "DIV2K/DIV2K_valid_HR/DIV2K_valid_HR/0801.png", photo())
+    with pytest.raises(BenchError, match="Folders in it are not searched: DIV2K_valid_HR"):
+        load_pairs("div2k_val", 4)
+
+
+def test_names_that_do_not_have_the_layouts_form_are_named(root: Path) -> None:
+    put(root / "DIV2K/DIV2K_valid_HR/0801.png", photo(24, 24))
+    put(root / "DIV2K/DIV2K_valid_LR_bicubic/X4/0801.png", small(4))
+    with pytest.raises(BenchError, match=r"X4: no image is named NAMEx4"):
+        load_pairs("div2k_val", 4)
+    put(root / "DIV2K/DIV2K_valid_LR_bicubic/X4/0801x4.png", small(4))
+    with pytest.raises(BenchError, match=r"X4/0801\.png: no HR file for it"):
+        load_pairs("div2k_val", 4)
+    put(root / "DIV2K/DIV2K_test_LR_bicubic/X4/0901x4.png", small(4))
+    put(root / "DIV2K/DIV2K_test_LR_bicubic/X4/0902.png", small(4))
+    with pytest.raises(BenchError, match=r"0902\.png: not named as the others"):
+        load_pairs("div2k_test", 4)
+
+
+def test_loading_pairs_decodes_no_pixels(set5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("pixels were decoded")
+
+    monkeypatch.setattr(PIL.Image.Image, "convert", refuse)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", refuse)
+    assert [p.hr_size() for p in load_pairs("set5", 4)] == [(12, 16), (12, 16)]
+
+
+# --- facts ----------------------------------------------------------------------------------------
+
+
+def test_official_counts_are_those_of_the_sets_authors() -> None:
+    assert {name: entry.official for name, entry in DATASETS.items() if entry.official} == {
+        "set5": 5, "set14": 14, "bsd100": 100, "urban100": 100,
+        "div2k_train": 800, "div2k_val": 100, "div2k_test": 100, "div2k_crops": 30,
+        "photos_train": 11, "photos_val": 2, "photos_test": 4,
+        "pirm_val": 100, "pirm_test": 100, "pirm_selfval": 100, "ost300": 300,
+        "dped_iphone_full": 29, "dped_blackberry_full": 29, "dped_sony_full": 29,
+        # pairs in the published lists; 12 + 14 + 10 of them are of three misaligned scenes
+        "sid_sony": 598 - 36, "sid_sony_all": 598, "sid_sony_train": 1865,
+        "sid_fuji": 524, "sid_fuji_train": 1655,
+        "lol": 15, "lol_train": 485, "t91": 91, "ava": 255530,
+    }  # fmt: skip
+
+
+def test_every_set_has_a_source_and_a_licence() -> None:
+    for entry in DATASETS.values():
+        assert entry.licence and entry.title
+        assert entry.home.startswith("http") or entry.files
+
+
+def test_known_traps_are_told() -> None:
+    told = {name: " ".join(DATASETS[name].traps) for name in DATASETS}
+    assert "image_SRF_2" in told["urban100"] and "bridge" in told["set14"]
+    assert all("white" in told[f"dped_{phone}"] for phone in ("iphone", "blackberry", "sony"))
+    assert all(scene in told["sid_sony"] for scene in ("10034", "10045", "10172"))
+    assert dataset("sid_sony_all").exclude == ()
 
 
 def test_every_set_stands_under_its_own_name() -> None:
@@ -274,6 +659,11 @@ def test_real_sets_are_whole_or_recognised_as_partial() -> None:
     assert describe("bsd100", 2) == (100, 100, "bicubic")
     count, official, _ = describe("urban100", 4)
     assert (count, official) == (30, 100)
+    assert describe("lol", 1) == (15, 15, "published eval15/low")
+    assert describe("dped_iphone", 1)[0] == 400
+    assert describe("dped_blackberry_samples", 1)[0] == describe("dped_sony_samples", 1)[0] == 4
+    assert [p.has_hr for p in load_pairs("pirm_selfval", 4)] == [False] * 3
+    assert describe("ost300", 4) == (3, 300, "bicubic")
 
 
 @pytest.mark.data
