@@ -6,22 +6,25 @@ run_study(study)
 scores = load_scores("gamma")     # one row for each image and metric
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from bench import sets
 from bench.check import load_study
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError
 from bench.evaluate import Measured, evaluate, load_scorers, restore
 from bench.method import Method, build_method, find_method, to_tensor
-from bench.metrics import metric
-from bench.progress import Lines, Screen
-from bench.protocol import PROTOCOLS, default_protocol, quantise
+from bench.metrics import check_metrics
+from bench.progress import Lines, Screen, watched
+from bench.protocol import default_protocol, quantise
+from bench.protocol import protocol as find_protocol
 from bench.records import Cell, load_scores
 from bench.report.render import write_report
+from bench.score import score_folder
 from bench.store import Store, home
 from bench.study import Study, TaskSection
 from bench.train import choose_device
@@ -30,8 +33,6 @@ from bench.trial import train_assessors
 if TYPE_CHECKING:
     import pandas as pd
 
-T = TypeVar("T")
-
 __all__ = [
     "evaluate_method",
     "load_scores",
@@ -39,6 +40,7 @@ __all__ = [
     "measure_method",
     "restore_images",
     "run_study",
+    "score_folder",
     "write_report",
 ]
 
@@ -128,57 +130,44 @@ def measure_method(
     limit: int | None = None,
     out: Path | None = None,
     screen: Screen | None = None,
-) -> tuple[Measured, str]:
-    """Measures one method, without a study; returns what was found and the protocol's name.
+) -> tuple[Measured, dict[str, str]]:
+    """Measures one method, without a study; returns what was found and each set's protocol.
 
     out: a folder for the restored images. Raises BenchError with every unknown name at once, and
     for data sets that are not on this machine.
     """
-    problems = [
-        f"no {what} given. Name at least one."
-        for what, names in (("data sets", datasets), ("metrics", metrics))
-        if not names
-    ]
-    problems += [unknown("dataset", n, sets.DATASETS) for n in datasets if n not in sets.DATASETS]
-    problems += [
-        f"dataset {n!r} is not on this machine: {why}"
-        for n in datasets
-        if n in sets.DATASETS and (why := sets.missing(n))
-    ]
-    for name in metrics:
+    problems = [] if datasets else ["no data sets given. Name at least one."]
+    checks: list[Callable[[], object]] = [partial(_check_dataset, name) for name in datasets]
+    checks.append(lambda: check_metrics(metrics))
+    if protocol is not None:
+        checks.append(lambda: find_protocol(protocol))
+    for check in checks:
         try:
-            metric(name)
+            check()
         except BenchError as error:
             problems.append(str(error))
-    if protocol is not None and protocol not in PROTOCOLS:
-        problems.append(unknown("protocol", protocol, PROTOCOLS))
     if problems:
         raise BenchError("\n".join(problems))
     method = prepare_method(path, parameters or {}, weights, scale)
-    chosen = protocol or default_protocol(method.task)
+    chosen = {name: protocol or default_protocol(method.task, name) for name in datasets}
     screen = screen or Screen()
     device, found = choose_device(), Measured()
     task = TaskSection(kind=method.task, scale=scale)
     training = train_assessors(metrics, task, None, Store(home() / "store"), found)
-    trained = _watched(training, screen)
+    trained = watched(training, screen)
     scorers = load_scorers(metrics, device, trained, found)
     for dataset in datasets:
         for stem, *_ in evaluate(
-            method, dataset, scale, scorers, chosen, found,
+            method, dataset, scale, scorers, chosen[dataset], found,
             degradation=degradation, limit=limit, save=out,
         ):  # fmt: skip
             screen.note(f"{dataset}: {stem}")
     return found, chosen
 
 
-def _watched(training: Generator[Any, None, T], screen: Screen) -> T:
-    """Shows a training's progress and returns what it returns."""
-    while True:
-        try:
-            screen.event(0, "what the metrics need", next(training))
-        except StopIteration as end:
-            result: T = end.value
-            return result
+def _check_dataset(name: str) -> None:
+    if why := sets.missing(name):
+        raise BenchError(f"dataset {name!r} is not on this machine: {why}")
 
 
 def evaluate_method(

@@ -11,9 +11,7 @@ import pydantic
 import torch
 
 from bench import metrics, protocol, sets
-from bench.degrade import DEGRADATIONS
 from bench.errors import BenchError, unknown
-from bench.images import image_size
 from bench.located_yaml import Document, Keys, load_yaml, parse_scalar
 from bench.method import Method, build_method, check_hyperparameters, find_method
 from bench.space import Range, is_range, parse_range
@@ -230,14 +228,13 @@ class _Check:
         """Datasets, metrics, protocol and degradation: known, and here where they must be."""
         task = self.document.data.get("task")
         given = task.get("degradation") if isinstance(task, dict) else None
-        if isinstance(given, str) and given not in DEGRADATIONS:
-            self.add(("task", "degradation"), unknown("degradation", given, DEGRADATIONS))
-        elif self.task and self.task.degradation == "bicubic" and self.task.scale == 1:
-            message = f"at scale 1 bicubic changes nothing. Known: {', '.join(DEGRADATIONS)}."
-            self.add(("task", "degradation"), message)
+        path: Keys = ("task", "degradation")
+        if isinstance(given, str) and given not in sets.LR_SOURCES:
+            self.add(path, unknown("degradation", given, sets.LR_SOURCES))
+            self.broken.add(path)
         elif self.task and self.task.degradation == "none" and self.task.scale != 1:
-            message = f"'none' leaves the size as it is: scale 1, got {self.task.scale}."
-            self.add(("task", "degradation"), message)
+            self.add(path, f"'none' leaves the size as it is: scale 1, got {self.task.scale}.")
+            self.broken.add(path)
         if self.train:
             self._training(self.train)
         if self.select:
@@ -253,9 +250,21 @@ class _Check:
                 metrics.metric(name)
             except BenchError as error:
                 self.add(("evaluate", "metrics", i), str(error))
-        if self.evaluate.protocol not in ("auto", *protocol.PROTOCOLS):
-            message = unknown("protocol", self.evaluate.protocol, ("auto", *protocol.PROTOCOLS))
-            self.add(("evaluate", "protocol"), message)
+        self._protocols(self.evaluate.protocol)
+
+    def _protocols(self, chosen: str | dict[str, str]) -> None:
+        """One protocol, or one for each set that is measured."""
+        path: Keys = ("evaluate", "protocol")
+        single = {path: chosen} if isinstance(chosen, str) else {}
+        several = {} if isinstance(chosen, str) else {(*path, n): p for n, p in chosen.items()}
+        for place, name in {**single, **several}.items():
+            if name not in ("auto", *protocol.PROTOCOLS):
+                self.add(place, unknown("protocol", name, ("auto", *protocol.PROTOCOLS)))
+        if self.evaluate and self.select:
+            measured = [*self.evaluate.datasets, self.select.dataset]
+            for place in several:
+                if place[-1] not in measured:
+                    self.add(place, f"not measured. {unknown('dataset', place[-1], measured)}")
 
     def _training(self, train: TrainSection) -> None:
         try:
@@ -269,7 +278,11 @@ class _Check:
             message = f"not a multiple of the scale {self.task.scale}, got {train.patch}."
             self.add(("train", "patch"), message)
             return
-        sides = {p.stem: min(*image_size(p.hr_path), p.side or train.patch) for p in pairs}
+        try:
+            sides = {pair.stem: min(pair.hr_size()) for pair in pairs}
+        except BenchError as error:
+            self.add(("train", "dataset"), str(error))
+            return
         if small := [stem for stem, side in sides.items() if side < train.patch]:
             most = min(sides.values())
             message = f"{train.patch} does not fit into {', '.join(small)}. Take at most {most}."
@@ -285,17 +298,15 @@ class _Check:
         """Returns the set's pairs, if it is here and whole."""
         if path in self.broken:
             return ()
-        if name not in sets.DATASETS:
-            self.add(path, unknown("dataset", name, sets.DATASETS))
-        elif why := sets.missing(name):
-            if must_exist:
-                self.add(path, f"dataset {name!r} is not on this machine: {why}")
-        elif self.task and self.task.degradation in DEGRADATIONS:
-            try:
+        try:
+            if why := sets.missing(name):
+                if must_exist:
+                    self.add(path, f"dataset {name!r} is not on this machine: {why}")
+            elif self.task and ("task", "degradation") not in self.broken:
                 return sets.load_pairs(name, self.task.scale, self.task.degradation)
-            except BenchError as error:
-                for line in str(error).splitlines():
-                    self.add(path, line)
+        except BenchError as error:
+            for line in str(error).splitlines():
+                self.add(path, line)
         return ()
 
     def search(self) -> None:
@@ -355,8 +366,8 @@ class _Check:
             )
         elif name in metrics.METRICS or name.startswith("pyiqa:"):
             metric = metrics.metric(name)
-            better = {"higher": "maximize", "lower": "minimize"}[metric.direction]
-            if better != key:
+            better = {"higher": "maximize", "lower": "minimize"}.get(metric.direction)
+            if better is not None and better != key:
                 self.add(path, f"{name} is better when {metric.direction}. Put it under {better}.")
             if why := metric.unavailable():
                 self.add(path, f"objective {name!r} cannot be computed on this machine: {why}")

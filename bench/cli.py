@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,7 @@ def evaluate(
                 out=out / f"x{scale}" if out and len(chosen) > 1 else out,
                 screen=Screen() if as_json else Lines(),
             )
-        results += [_result(found, name, scale, rules) for name in found.datasets]
+        results += [_result(found, name, scale, rules[name]) for name in found.datasets]
         unavailable |= found.unavailable | _infinite(found)
         assessors |= found.assessors
     if as_json:
@@ -228,10 +229,11 @@ def _print_results(
     from bench.metrics import metric
 
     for result in results:
-        part = "" if result["count"] == result["official"] else ", PARTIAL"
+        count, official = result["count"], result["official"]
+        part = f"/{official} images, PARTIAL" if count < official else " images"
         click.echo(
             f"{result['dataset']} x{result['scale']}, {result['protocol']}, LR: {result['lr']}, "
-            f"{result['count']}/{result['official']} images{part}"
+            f"{count}{part}"
         )
         for name in metrics:
             value = result["mean"].get(name)
@@ -242,6 +244,170 @@ def _print_results(
             click.echo(f"  {label:<14} {shown:>10} {metric(name).unit}".rstrip())
     for name, why in unavailable.items():
         click.echo(f"- {name}: {why}")
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--reference", type=click.Path(path_type=Path), help="Folder of originals.")
+@click.option("--dataset", help="Name or folder of a benchmark set, instead of --reference.")
+@click.option("--scale", type=click.IntRange(1, 8), required=True)
+@click.option("--metrics", default="psnr_y,ssim_y,niqe", show_default=True, metavar="M,N")
+@click.option("--protocol", help="Name of a protocol [by set and scale].")
+@click.option(
+    "--template", default="{stem}", show_default=True, help="Stem of a restored file, from HR's."
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Processes [one a core].")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for scores.json, .csv, .md.")
+@JSON
+def score(
+    folder: Path,
+    reference: Path | None,
+    dataset: str | None,
+    scale: int,
+    metrics: str,
+    protocol: str | None,
+    template: str,
+    workers: int | None,
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """Scores a FOLDER of restored images, made by anything, against originals."""
+    from bench.counter import Counter
+    from bench.score import score_folder
+    from bench.score.answer import to_json, to_markdown, write_answer
+
+    if reference and dataset:
+        raise BenchError("--reference and --dataset name two references. Give one.")
+    with _only_json(as_json), Counter(f"scoring {folder}") as counter:
+        found = score_folder(
+            folder,
+            _names(metrics),
+            scale,
+            reference=reference,
+            dataset=dataset,
+            protocol=protocol,
+            template=template,
+            workers=workers,
+            progress=counter,
+        )
+    written = write_answer(found, out) if out else []
+    if as_json:
+        _print_json(to_json(found))
+    else:
+        click.echo(to_markdown(found))
+        click.echo(f"{found.computed} scores computed, {found.stored} from the store")
+        for path in written:
+            click.echo(path)
+    return 0
+
+
+@cli.command()
+@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("reference", required=False, type=click.Path(path_type=Path))
+@click.option("--metric", default="psnr", show_default=True, help="psnr, ssim or niqe.")
+@click.option("--scale", type=click.IntRange(1, 8), default=4, show_default=True)
+@click.option("--paper", metavar="NUMBER", help="As somebody printed it: which convention is it?")
+@JSON
+def explain(
+    image: Path,
+    reference: Path | None,
+    metric: str,
+    scale: int,
+    paper: str | None,
+    as_json: bool,
+) -> int:
+    """Shows the score of a restored IMAGE against its REFERENCE under every known convention."""
+    from bench.explain import explain as explained
+    from bench.explain import text
+
+    found = explained(image, reference, metric, scale, paper)
+    if as_json:
+        _print_json(found.as_json())
+    else:
+        click.echo(text(found))
+    return 0
+
+
+@cli.group()
+def data() -> None:
+    """Checks benchmark sets, and makes LR files."""
+
+
+@data.command("check")
+@click.argument("names", nargs=-1)
+@click.option("--scale", type=click.IntRange(1, 8), help="Only this one [all that are there].")
+@JSON
+def data_check(names: tuple[str, ...], scale: int | None, as_json: bool) -> int:
+    """Reads every file of benchmark sets (NAMES, or folders of your own; all if none is given)."""
+    from dataclasses import asdict
+
+    from bench.datacheck import check_set, check_text
+    from bench.sets import DATASETS, missing
+
+    checked = []
+    for name in names or DATASETS:
+        checked.append(check_set(name, scale))
+        if not as_json:
+            brief = not names and missing(name)
+            click.echo(f"{name}: MISSING" if brief else check_text(checked[-1]))
+    if as_json:
+        _print_json({"datasets": [asdict(one) | {"count": one.count} for one in checked]})
+    elif not names:
+        click.echo("`bench data check NAME` says how to get a missing set, and where it belongs.")
+    wrong = any(one.problems or (names and one.missing) for one in checked)
+    return 2 if wrong else 0
+
+
+@data.command("degrade")
+@click.argument("source")
+@click.option("--scale", type=click.IntRange(1, 8), required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+@click.option("--degradation", default="bicubic", show_default=True)
+@JSON
+def data_degrade(source: str, scale: int, out: Path, degradation: str, as_json: bool) -> int:
+    """Writes LR files of a set or folder (SOURCE), as MATLAB's imresize makes them."""
+    from bench.datacheck import degrade_set
+
+    made = degrade_set(source, scale, out, degradation)
+    if as_json:
+        _print_json({"folder": str(made.folder), "written": made.written, "kept": made.kept})
+    else:
+        click.echo(f"{made.folder}: {made.written} files written, {made.kept} there already")
+    return 0
+
+
+def _count(counter: Any, done: int, total: int | None) -> None:
+    counter(done, total or 0)
+
+
+@cli.command()
+@click.argument("names", nargs=-1)
+@JSON
+def fetch(names: tuple[str, ...], as_json: bool) -> int:
+    """Downloads published weights (NAMES), verified by checksum; without NAMES, lists them."""
+    from bench.counter import Counter
+    from bench.fetch import fetch as download
+    from bench.fetch import status
+
+    if not names:
+        rows = [vars(row) | {"path": str(row.path)} for row in status()]
+        if as_json:
+            _print_json({"weights": rows})
+        for row in () if as_json else rows:
+            click.echo(f"{row['name']:<20} {row['state']:<8} {row['path']}")
+            if row["state"] != "here":
+                page = "see " if row["page"] else ""
+                click.echo(f"{'':<29} {page}{row['address']} ({row['licence']})")
+        return 0
+    paths = {}
+    for name in names:
+        with Counter(f"fetching {name}", "bytes") as counter:
+            paths[name] = str(download(name, partial(_count, counter)))
+        if not as_json:
+            click.echo(f"{name}: {paths[name]}")
+    if as_json:
+        _print_json({"weights": paths})
+    return 0
 
 
 @cli.command()
@@ -273,14 +439,18 @@ def restore(
 @click.argument("study")
 @click.option("--format", "formats", default="md,tex,csv,html", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path))
-def report(study: str, formats: str, out: Path | None) -> int:
+@click.option(
+    "--mix-protocols", is_flag=True, help="Show a set scored under several protocols, marked."
+)
+def report(study: str, formats: str, out: Path | None, mix_protocols: bool) -> int:
     """Renders the tables and figures of a swept STUDY (its name or file) from its records."""
     import gc
 
     gc.disable()  # a short life that keeps what it makes: 2.2 s in place of 2.6 s for 1000 trials
     from bench.report.render import write_report
 
-    _print_report(write_report(_study_name(study), out, _names(formats)), ())
+    written = write_report(_study_name(study), out, _names(formats), mixed=mix_protocols)
+    _print_report(written, ())
     return 0
 
 

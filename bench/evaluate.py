@@ -10,9 +10,9 @@ from torch import Tensor
 
 from bench import sets
 from bench.method import Method, to_tensor
-from bench.metrics import Scorer, metric
-from bench.protocol import PROTOCOLS, Image, Unscorable, quantise
-from bench.records import Score, UsedDataset
+from bench.metrics import Scorer, metric, score_image
+from bench.protocol import PROTOCOLS, Image, Input, Unscorable, quantise
+from bench.records import Score, UsedDataset, label_of
 
 TILE = 256  # LR pixels: one forward of a tile fits in a few hundred MB for the usual networks
 WHOLE = 400  # images up to this many LR pixels a side are restored in one piece
@@ -24,15 +24,18 @@ class Measured:
 
     scores: list[Score] = field(default_factory=list)
     unavailable: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     datasets: dict[str, UsedDataset] = field(default_factory=dict)
     assessors: dict[str, str] = field(default_factory=dict)
     examined: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def mean(self, dataset: str, metric_name: str) -> float:
-        """Returns the mean over a set's images; NaN if one of them has no value."""
-        values = [s.value for s in self.scores if (s.dataset, s.metric) == (dataset, metric_name)]
-        return math.fsum(values) / len(values) if values else math.nan
+        """Returns the set's score as its protocol pools it; NaN if an image has no value."""
+        mine = [s for s in self.scores if (s.dataset, s.metric) == (dataset, metric_name)]
+        if not mine:
+            return math.nan
+        return PROTOCOLS[mine[0].protocol].pool(metric_name, (s.value for s in mine))
 
 
 def load_scorers(
@@ -63,8 +66,10 @@ def evaluate(
     degradation: str = "bicubic",
     limit: int | None = None,
     save: Path | None = None,
-) -> Iterator[tuple[str, Image, Image, Image]]:
+) -> Iterator[tuple[str, Input, Image, Image | None]]:
     """Scores a method on a set, adding to `found`; yields each image's stem, LR, SR and HR.
+
+    HR is None in a set without HR files: then only no-reference metrics have values.
 
     save: a folder for the restored images. limit: only the first images of the set, which the
     record then shows as a partial set. Raises BenchError for a set that cannot be read.
@@ -76,39 +81,30 @@ def evaluate(
     found.datasets[dataset] = _used(dataset, scale, degradation, len(pairs))
     device = next((p.device for p in method.parameters()), torch.device("cpu"))
     for pair in pairs:
-        lr, hr = pair.lr(), pair.hr()
+        lr, hr = pair.lr(), pair.hr() if pair.has_hr else None
         place = f"{dataset}/{pair.stem}"
         try:
             sr = quantise(restore(method, to_tensor(lr, device)))
         except Unscorable as error:
             raise ValueError(f"{place}: {error}") from None
-        wanted = (*hr.shape[:2], 3)  # one channel would broadcast into a plausible score
+        # one channel would broadcast into a plausible score
+        wanted = (*(hr.shape[:2] if hr is not None else (scale * n for n in lr.shape[:2])), 3)
         if sr.shape != wanted:
             sizes = ["x".join(map(str, (w, h, c))) for h, w, c in (sr.shape, wanted)]
             raise ValueError(f"{place}: {type(method).__name__} made {sizes[0]}, HR is {sizes[1]}")
         if save is not None:
-            sets.write_image(save / dataset / f"{pair.stem}.png", sr)
-        for name, score in scorers.items():
-            value = _score(name, score, sr, hr, protocol, scale, place, found)
+            sets.write_image(save / label_of(dataset) / f"{pair.stem}.png", sr)
+        for name, scorer in scorers.items():
+            reference = metric(name).reference
+            value, why, note = score_image(
+                scorer, sr, hr, PROTOCOLS[protocol], scale, reference=reference
+            )
             found.scores.append(Score(dataset, scale, pair.stem, name, protocol, value))
+            if why:
+                found.unavailable[f"{name} on {place}"] = why
+            if note:
+                found.notes[f"{name} on {place}"] = note
         yield pair.stem, lr, sr, hr
-
-
-def _score(
-    name: str,
-    score: Scorer,
-    sr: Image,
-    hr: Image,
-    protocol: str,
-    scale: int,
-    place: str,
-    found: Measured,
-) -> float:
-    try:
-        return float(score(sr, hr if metric(name).reference else None, PROTOCOLS[protocol], scale))
-    except Unscorable as error:
-        found.unavailable[f"{name} on {place}"] = str(error)
-        return math.nan
 
 
 def _used(dataset: str, scale: int, degradation: str, count: int) -> UsedDataset:

@@ -4,13 +4,13 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Protocol
 
+from bench.processes import no_main_module
 from bench.trial import Done, Event, Halt, Job, run_trial
 
 
@@ -71,7 +71,7 @@ class LocalExecutor:
         share = threads or max(1, self._cores // self.slots)
         slot = min(set(range(self.slots)) - set(self._slots.values()), default=0)
         process = self._context.Process(target=_work, args=(theirs, job, share, slot), daemon=True)
-        with _no_main_module():
+        with no_main_module():
             process.start()
         theirs.close()  # so that the end of the worker is the end of the pipe
         self._next += 1
@@ -117,23 +117,6 @@ class LocalExecutor:
     def close(self) -> None:
         for handle in list(self._running):
             self.cancel(handle)
-
-
-@contextlib.contextmanager
-def _no_main_module() -> Iterator[None]:
-    """Keeps multiprocessing from importing the user's script again in each worker.
-
-    Jobs refer to importable modules only, so a script needs no `if __name__ == "__main__"`.
-    """
-    main = sys.modules["__main__"]
-    kept = {name: getattr(main, name, None) for name in ("__file__", "__spec__")}
-    for name in kept:
-        setattr(main, name, None)
-    try:
-        yield
-    finally:
-        for name, value in kept.items():
-            setattr(main, name, value)
 
 
 def _work(pipe: Connection, job: Job, threads: int, slot: int) -> None:

@@ -1,6 +1,5 @@
 """What decides a number: hashes that tell a current record from a stale one, and the machine."""
 
-import hashlib
 import inspect
 import os
 import platform
@@ -15,7 +14,7 @@ import torch
 
 from bench import sets
 from bench.method import find_method, source_digest
-from bench.metrics import metric
+from bench.metrics import measure_digest, metric
 from bench.stages import recipe_digest
 from bench.store import content_key
 from bench.study import Study
@@ -59,18 +58,6 @@ def _data_key(study: Study, dataset: str) -> str:
     if sets.missing(dataset):
         return "missing"
     return sets.fingerprint(dataset, study.task.scale, study.task.degradation)
-
-
-@cache
-def measure_digest() -> str:
-    """Returns a hash of the harness's own code that decides what a score is."""
-    folder = Path(__file__).parent
-    digest = hashlib.sha256()
-    names = ("evaluate.py", "protocol.py", "degrade.py", "images.py", "sets.py")
-    for path in [*(folder / name for name in names), *sorted(folder.glob("metrics/*"))]:
-        if path.is_file():
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def environment(study: Study) -> dict[str, str]:

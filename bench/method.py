@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.errors import BenchError, unknown
-from bench.protocol import Image, Task
+from bench.protocol import Input, Task
 
 Losses = Mapping[str, Tensor] | Iterator[tuple[str, Tensor]]
 
@@ -127,11 +127,17 @@ class Method(nn.Module):
         return {"loss": F.l1_loss(self(batch.lr), batch.target)}
 
 
-def to_tensor(image: Image, device: torch.device) -> Tensor:
-    """Returns `(1, 3, H, W)` in [0, 1] for uint8 `(H, W, 3)` RGB or `(H, W)` gray."""
+def to_tensor(image: Input, device: torch.device) -> Tensor:
+    """Returns `(1, C, H, W)` in [0, 1].
+
+    image: uint8 `(H, W, 3)` RGB or `(H, W)` gray, which becomes RGB; or float32 `(H, W, C)` in
+    [0, 1], as of packed raw files.
+    """
     rgb = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
     tensor = torch.from_numpy(np.ascontiguousarray(rgb)).to(device)
-    tensor = tensor.permute(2, 0, 1)[None].float().div_(255)
+    tensor = tensor.permute(2, 0, 1)[None].float()
+    if image.dtype == np.uint8:
+        tensor = tensor.div_(255)
     return tensor.contiguous(memory_format=torch.channels_last)
 
 

@@ -1,5 +1,6 @@
 """What the machine has and where a study stands: the verbs that only look."""
 
+import math
 import platform
 import statistics
 import time
@@ -13,6 +14,7 @@ from bench import sets
 from bench.errors import BenchError
 from bench.evaluate import Measured, evaluate
 from bench.identity import cell_fingerprint
+from bench.images import image_size
 from bench.method import Batch, Method, find_method, known_methods, load_method
 from bench.metrics import METRICS, metric
 from bench.place import Place, lock_holder
@@ -126,7 +128,6 @@ def study_plan(study: Study, workers: int | None = None) -> Row:
     return {
         "study": study.name,
         "question": study.header,
-        "protocol": protocol_of(study),
         "methods": methods,
         "datasets": [_availability(name, study) for name in study.evaluate.datasets],
         "metrics": {n: metric(n).unavailable() for n in study.evaluate.metrics},
@@ -147,15 +148,24 @@ def _seconds_to_measure(study: Study, method: Method) -> float:
     names = [n for n in study.evaluate.datasets if not sets.missing(n)]
     names += [study.select.dataset] if study.select else []
     for name in names:
-        pixels = [p.hr().size for p in sets.load_pairs(name, task.scale, task.degradation)]
+        pairs = sets.load_pairs(name, task.scale, task.degradation)
+        pixels = [math.prod(_size(pair)) for pair in pairs]
+        rules = protocol_of(study, name)
         images = evaluate(
-            method.to(choose_device()), name, task.scale, scorers, protocol_of(study), Measured(),
+            method.to(choose_device()), name, task.scale, scorers, rules, Measured(),
             degradation=task.degradation, limit=1,
         )  # fmt: skip
         began = time.perf_counter()
         for _ in images:
             seconds += (time.perf_counter() - began) * sum(pixels) / pixels[0]
     return seconds
+
+
+def _size(pair: sets.Pair) -> tuple[int, int]:
+    if pair.has_hr:
+        return pair.hr_size()
+    assert pair.lr_path is not None
+    return image_size(pair.lr_path)
 
 
 def _seconds_to_train(plan: Plan) -> float:
@@ -180,7 +190,8 @@ def _availability(name: str, study: Study) -> Row:
     if why := sets.missing(name):
         return {"name": name, "missing": why}
     count, official, source = sets.describe(name, study.task.scale, study.task.degradation)
-    return {"name": name, "missing": None, "count": count, "official": official, "lr": source}
+    return {"name": name, "missing": None, "count": count, "official": official, "lr": source,
+            "protocol": protocol_of(study, name)}  # fmt: skip
 
 
 def plan_text(plan: Row) -> str:
@@ -196,12 +207,13 @@ def plan_text(plan: Row) -> str:
             cost = "in the store" if stage["in_store"] else duration(stage["seconds"])
             once = ", once for all trials" if stage["once"] else ""
             lines.append(f"      stage {stage['name']}: {stage['steps']} steps, {cost}{once}")
-    lines.append(f"measured under {plan['protocol']} on:")
+    lines.append("measured on:")
     for row in plan["datasets"]:
         lines.append(
             f"  {row['name']:<14} missing: {row['missing']}"
             if row["missing"]
-            else f"  {row['name']:<14} {row['count']}/{row['official']} images, LR: {row['lr']}"
+            else f"  {row['name']:<14} {row['count']}/{row['official'] or '?'} images, "
+            f"{row['protocol']}, LR: {row['lr']}"
         )
     for name, why in plan["metrics"].items():
         lines.append(f"  {name:<14} {'-  ' + why if why else 'available'}")

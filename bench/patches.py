@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench.errors import BenchError
 from bench.method import Batch
-from bench.protocol import as_rgb
+from bench.protocol import Image, as_rgb
 from bench.sets import Pair
 
 Pixels = NDArray[np.unsignedinteger[Any]]
@@ -19,13 +19,20 @@ Pixels = NDArray[np.unsignedinteger[Any]]
 _SHARE = 0.25  # of a GPU's free memory that decoded images may take
 
 
+def _eight_bit_lr(pair: Pair) -> Image:
+    image = pair.lr()
+    if image.dtype != np.uint8:
+        raise BenchError(f"{pair.lr_path}: raw files can be measured, but not yet trained on.")
+    return np.asarray(image, np.uint8)
+
+
 class Patches:
     """All images of a training set, 8 bits a sample, gray ones with three equal channels."""
 
     def __init__(self, pairs: Sequence[Pair], targets: Sequence[Pixels] | None = None) -> None:
         """Decodes the pairs. targets: (H, W, 3) uint8 or uint16 for each pair, of HR's size; what a
         stage learns to produce instead of HR. Raises BenchError for a file that is broken."""
-        lr = [as_rgb(pair.lr()) for pair in pairs]
+        lr = [as_rgb(_eight_bit_lr(pair)) for pair in pairs]
         hr = [as_rgb(pair.hr()) for pair in pairs]
         self._names = [pair.stem for pair in pairs]
         self._areas = np.cumsum([image.shape[0] * image.shape[1] for image in lr])

@@ -2,12 +2,15 @@
 
 import sys
 import time
-from typing import Any
+from collections.abc import Generator
+from typing import Any, TypeVar
 
 from bench.records import Cell
 from bench.stages import Note
 from bench.train import Progress
 from bench.trial import Scored
+
+T = TypeVar("T")
 
 LINE_EVERY = 10.0  # seconds between lines about one running trial
 
@@ -37,6 +40,16 @@ class Screen:
 def make_screen() -> Screen:
     """Returns bars if standard error is a terminal, else lines."""
     return Bars() if sys.stderr.isatty() else Lines()
+
+
+def watched(training: Generator[Any, None, T], screen: Screen) -> T:
+    """Shows the progress of a training outside any sweep and returns what it returns."""
+    while True:
+        try:
+            screen.event(0, "what the metrics need", next(training))
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 class Lines(Screen):

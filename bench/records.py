@@ -1,6 +1,8 @@
 """What is kept of a finished trial: a Cell per method, parameters and seed; and their frame."""
 
+import hashlib
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -86,6 +88,8 @@ class Cell(BaseModel):
     scores: list[Score] = []
     unavailable: dict[str, str] = {}
     """Metric -> why it was not computed, also "metric on dataset/image" for single images."""
+    notes: dict[str, str] = {}
+    """ "metric on dataset/image" -> what a reader of that score must be told."""
     missing: dict[str, str] = {}
     """Dataset -> how to get it."""
     datasets: dict[str, UsedDataset] = {}
@@ -123,6 +127,20 @@ class Cell(BaseModel):
         """Returns the file name, without suffix, of the cell that a job will give."""
         middle = "" if trial is None else f"-t{trial:03d}"
         return f"{method}{middle}-s{seed}"
+
+
+def label_of(dataset: str) -> str:
+    """Returns what stands for a data set in names of files and of metrics.
+
+    The set's name; of a folder its last part and a hash, so that two folders do not meet.
+
+    >>> label_of("set5"), label_of("/data/my photos")
+    ('set5', 'my_photos-cf32f4')
+    """
+    if re.fullmatch(r"\w+", dataset):
+        return dataset
+    last = re.sub(r"[^\w-]", "_", Path(dataset).expanduser().absolute().name)
+    return f"{last}-{hashlib.blake2b(dataset.encode(), digest_size=3).hexdigest()}"
 
 
 def write_cell(folder: Path, cell: Cell) -> Path:

@@ -120,7 +120,7 @@ def _train_of_stage(method: Method, stage: Stage) -> TrainSection:
 @cache
 def recipe_digest() -> str:
     """Returns a hash of the harness's own code that decides what a training gives."""
-    names = ("train.py", "patches.py", "degrade.py", "images.py", "sets.py")
+    names = ("train.py", "patches.py", "degrade.py", "images.py", "sets.py", "raw.py")
     digest = hashlib.sha256()
     for name in names:
         digest.update((Path(__file__).parent / name).read_bytes())

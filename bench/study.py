@@ -83,8 +83,8 @@ class EvaluateSection(Section):
 
     datasets: tuple[str, ...]
     metrics: tuple[str, ...]
-    protocol: str = "auto"
-    """Name of a protocol; auto takes the task's."""
+    protocol: str | dict[str, str] = "auto"
+    """Name of a protocol, or one for each set that needs another; auto takes the task's."""
 
 
 class BudgetSection(Section):

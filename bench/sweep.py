@@ -17,9 +17,9 @@ from typing import Any
 
 from bench.errors import BenchError
 from bench.executor import Executor, Handle, LocalExecutor, Lost
-from bench.identity import cell_fingerprint, environment, measure_digest, training_data_key
+from bench.identity import cell_fingerprint, environment, training_data_key
 from bench.method import find_method, source_digest
-from bench.metrics import metric
+from bench.metrics import measure_digest, metric
 from bench.place import Place, one_at_a_time, study_lock
 from bench.progress import Screen
 from bench.records import Cell, belongs, best_cells, load_cells, write_cell

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError
-from bench.records import Cell
+from bench.protocol import PROTOCOLS
+from bench.records import Cell, label_of
 from bench.study import Study
 
 for _name, _value in {
@@ -147,10 +148,13 @@ class Tracking:
             return
         self.history(run, self._not_logged(run, points, set(known.data.metrics)))
         means = {f"objective/{cell.exact(name)}": v for name, v in cell.objectives.items()}
-        groups: dict[str, list[float]] = {}
+        groups: dict[tuple[str, str, str], list[float]] = {}
         for score in cell.scores:
-            groups.setdefault(f"{score.dataset}/{cell.exact(score.metric)}", []).append(score.value)
-        means.update({name: math.fsum(values) / len(values) for name, values in groups.items()})
+            group = (score.dataset, score.metric, score.protocol)
+            groups.setdefault(group, []).append(score.value)
+        for (dataset, metric, protocol), values in groups.items():
+            name = f"{label_of(dataset)}/{cell.exact(metric)}"
+            means[name] = PROTOCOLS[protocol].pool(metric, values)
         means["seconds"] = cell.seconds
         self._log(run, {k: v for k, v in means.items() if _name_of(k) not in known.data.metrics})
         self._client.log_dict(run, _per_image(cell), "per_image.json")
@@ -163,7 +167,8 @@ class Tracking:
         tags["mlflow.loggedArtifacts"] = shown  # the UI then shows the file as a table
         tags |= {f"bench.{key}": value for key, value in cell.environment.items()}
         tags |= {"mlflow.source.git.commit": cell.environment.get("commit", "unknown")}
-        tags |= {f"bench.dataset.{n}": used.fingerprint for n, used in cell.datasets.items()}
+        for name, used in cell.datasets.items():
+            tags[f"bench.dataset.{label_of(name)}"] = used.fingerprint
         if cell.reason:
             self._client.log_text(run, cell.reason, "reason.txt")
             tags["bench.reason"] = cell.reason.splitlines()[0][:500]

@@ -26,8 +26,8 @@ from bench.evaluate import Measured, evaluate, load_scorers
 from bench.identity import environment
 from bench.method import Method, build_method, find_method, load_method
 from bench.metrics import metric
-from bench.protocol import Image, as_rgb, default_protocol
-from bench.records import Cell, TrainedStage
+from bench.protocol import Image, Input, as_rgb, default_protocol
+from bench.records import Cell, TrainedStage, label_of
 from bench.stages import Note, train_stages
 from bench.store import Store
 from bench.study import Study, TaskSection, TrainSection
@@ -178,7 +178,6 @@ def _train_and_measure(
     if job.prepare:
         return
     scorers = load_scorers(study.evaluate.metrics, device, assessors, found)
-    protocol = protocol_of(study)
     last = [stage.name for stage in method.stages()][-1:]
     reported = 0
     for item in train_stages(method, study.task, study.train, job.seed, store, trained):
@@ -188,12 +187,12 @@ def _train_and_measure(
         if (quarter := item.step * REPORTS // item.steps) > reported and item.step < item.steps:
             reported = quarter
             training = method.training
-            yield Report(quarter, *_objectives(study, method.eval(), scorers, protocol).values())
+            yield Report(quarter, *_objectives(study, method.eval(), scorers).values())
             method.train(training)
     if study.select is not None:
-        objectives.update(_objectives(study, method, scorers, protocol))
+        objectives.update(_objectives(study, method, scorers))
     for dataset in study.evaluate.datasets:
-        yield from _measure(job, method, dataset, scorers, protocol, found)
+        yield from _measure(job, method, dataset, scorers, found)
 
 
 def train_assessors(
@@ -220,17 +219,17 @@ def train_assessors(
     return trained
 
 
-def _objectives(study: Study, method: Method, scorers: Any, protocol: str) -> dict[str, float]:
+def _objectives(study: Study, method: Method, scorers: Any) -> dict[str, float]:
     """Returns the mean of each objective's metric over the selection set."""
     assert study.select is not None
     chosen = {name: scorers[name] for name in study.select.objectives}
-    found, scale = Measured(), study.task.scale
+    found, dataset, scale = Measured(), study.select.dataset, study.task.scale
     for _ in evaluate(
-        method, study.select.dataset, scale, chosen, protocol, found,
+        method, dataset, scale, chosen, protocol_of(study, dataset), found,
         degradation=study.task.degradation,
     ):  # fmt: skip
         pass
-    values = {name: found.mean(study.select.dataset, name) for name in chosen}
+    values = {name: found.mean(dataset, name) for name in chosen}
     if lacking := [name for name, value in values.items() if math.isnan(value)]:
         reasons = [f"{place}: {why}" for place, why in found.unavailable.items()]
         raise BenchError(f"no value for the objective {lacking[0]}: {'; '.join(reasons)}")
@@ -238,37 +237,44 @@ def _objectives(study: Study, method: Method, scorers: Any, protocol: str) -> di
 
 
 def _measure(
-    job: Job, method: Method, dataset: str, scorers: Any, protocol: str, found: Measured
+    job: Job, method: Method, dataset: str, scorers: Any, found: Measured
 ) -> Iterator[Event]:
     """Scores one reported set, keeps its pictures, and makes a few strips of them."""
     scale, degradation = job.study.task.scale, job.study.task.degradation
     name = Cell.name_file(job.method, job.trial, job.seed)
     save = job.pictures / name if job.pictures else None
+    rules = protocol_of(job.study, dataset)
     images = evaluate(
-        method, dataset, scale, scorers, protocol, found, degradation=degradation, save=save
+        method, dataset, scale, scorers, rules, found, degradation=degradation, save=save
     )
     for count, (stem, lr, sr, hr) in enumerate(images, start=1):
         if job.pictures is not None:
-            reference = job.pictures / "reference" / dataset / f"{stem}.png"
-            if not reference.exists():
+            reference = job.pictures / "reference" / label_of(dataset) / f"{stem}.png"
+            if hr is not None and not reference.exists():
                 sets.write_image(reference, hr)
         if count <= STRIPS:
-            yield Strip(dataset, stem, _strip(lr, sr, hr, scale))
+            yield Strip(label_of(dataset), stem, _strip(lr, sr, hr, scale))
         yield Scored(dataset, stem, count, found.datasets[dataset].count)
 
 
-def _strip(lr: Image, sr: Image, hr: Image, scale: int) -> bytes:
-    """Returns a PNG of the middle of an image, side by side: LR enlarged by bicubic, SR, HR."""
+def _strip(lr: Input, sr: Image, hr: Image | None, scale: int) -> bytes:
+    """Returns a PNG of the middle of an image, side by side: LR enlarged by bicubic, SR, HR.
+
+    Without LR where it is a raw file, without HR where the set has none.
+    """
     from PIL import Image as Pillow
 
-    side = [min(STRIP, size) // scale for size in hr.shape[:2]]  # in LR pixels
-    top, left = ((size // scale - n) // 2 for size, n in zip(hr.shape[:2], side, strict=True))
+    side = [min(STRIP, size) // scale for size in sr.shape[:2]]  # in LR pixels
+    top, left = ((size // scale - n) // 2 for size, n in zip(sr.shape[:2], side, strict=True))
     small = np.s_[top : top + side[0], left : left + side[1]]
     large = np.s_[scale * top : scale * (top + side[0]), scale * left : scale * (left + side[1])]
-    enlarged = imresize(as_rgb(lr)[small], scale)
+    panels = [sr[large]]
+    if lr.dtype == np.uint8:
+        panels.insert(0, imresize(as_rgb(np.asarray(lr, np.uint8))[small], scale))
+    if hr is not None:
+        panels.append(as_rgb(hr)[large])
     buffer = io.BytesIO()
-    joined = np.concatenate([enlarged, sr[large], as_rgb(hr)[large]], axis=1)
-    Pillow.fromarray(joined).save(buffer, "PNG")
+    Pillow.fromarray(np.concatenate(panels, axis=1)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -289,7 +295,8 @@ def planned_cells(study: Study) -> int:
     )
 
 
-def protocol_of(study: Study) -> str:
-    """Returns the name of the protocol that the study's numbers are measured under."""
+def protocol_of(study: Study, dataset: str) -> str:
+    """Returns the name of the protocol that the study's numbers on a set are measured under."""
     chosen = study.evaluate.protocol
-    return default_protocol(study.task.kind) if chosen == "auto" else chosen
+    name = chosen if isinstance(chosen, str) else chosen.get(dataset, "auto")
+    return default_protocol(study.task.kind, dataset) if name == "auto" else name

@@ -12,7 +12,9 @@ from bench.api import measure_method
 from bench.evaluate import Measured, evaluate, load_scorers, restore
 from bench.images import read_image, write_image
 from bench.method import Method, to_tensor
-from bench.records import Score
+from bench.metrics.fidelity import psnr_y
+from bench.protocol import Noted
+from bench.records import Score, label_of
 from methods.classical import Bicubic
 from methods.nima_sr import EDSR
 
@@ -214,8 +216,47 @@ def test_images_go_in_as_rgb_in_0_to_1(small_sets: Path) -> None:
 @pytest.mark.data
 def test_bicubic_on_set5_x2_scores_what_the_papers_print(data_root: Path) -> None:
     found, protocol = measure_method("methods.classical.Bicubic", ["set5"], 2, ["psnr_y", "ssim_y"])
-    assert protocol == "sr-y@1"
+    assert protocol == {"set5": "sr-y@1"}
     assert found.datasets["set5"].count == 5
     assert found.datasets["set5"].source.startswith("published")
     assert found.mean("set5", "psnr_y") == pytest.approx(33.68, abs=0.01)
     assert found.mean("set5", "ssim_y") == pytest.approx(0.9305, abs=0.0005)
+
+
+def test_a_folder_has_a_name_that_files_and_metrics_can_carry() -> None:
+    assert label_of("set5") == "set5"
+    one, other = label_of("/data/my photos"), label_of("/elsewhere/my photos")
+    assert one != other and one.startswith("my_photos-")
+    assert all(c.isalnum() or c in "_-" for c in one + label_of("./mine"))
+
+
+def test_a_set_without_hr_has_no_reference_scores_but_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    folder = tmp_path / "DIV2K" / "DIV2K_test_LR_bicubic" / "X2"
+    write_image(folder / "0901x2.png", np.full((10, 12, 3), 7, np.uint8))
+    found = Measured()
+    scorers = {"psnr_y": psnr_y, "niqe": lambda sr, hr, rules, scale: float(sr.mean())}
+    ((stem, lr, sr, hr),) = evaluate(Nearest(), "div2k_test", 2, scorers, "sr-y@1", found)
+    scores = {score.metric: score.value for score in found.scores}
+    assert (stem, lr.shape, sr.shape, hr) == ("0901", (10, 12, 3), (20, 24, 3), None)
+    assert math.isnan(scores["psnr_y"]) and scores["niqe"] == 7
+    assert "no HR file" in found.unavailable["psnr_y on div2k_test/0901"]
+
+
+def test_restored_pictures_of_a_folder_never_go_into_it(tmp_path: Path) -> None:
+    photo = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    write_image(tmp_path / "mine" / "a.png", photo)
+    measure(Nearest(), str(tmp_path / "mine"), save=tmp_path / "out")
+    assert np.array_equal(read_image(tmp_path / "mine" / "a.png"), photo)
+    (saved,) = (tmp_path / "out").rglob("*.png")
+    assert saved.parent.name == label_of(str(tmp_path / "mine"))
+
+
+def test_what_a_metric_says_of_its_number_is_kept(small_sets: Path) -> None:
+    found = Measured()
+    scorers = {"viqet": lambda sr, hr, rules, scale: Noted(2.5, "odd")}
+    list(evaluate(Nearest(), "set14", 2, scorers, "sr-y@1", found))
+    assert found.notes == {"viqet on set14/comic": "odd"}
+    assert [score.value for score in found.scores] == [2.5]

@@ -10,7 +10,17 @@ from skimage.metrics import structural_similarity as skimage_ssim
 from bench.degrade import imresize_float
 from bench.images import read_image
 from bench.metrics import Unscorable
-from bench.metrics.fidelity import psnr, psnr_y, rmse, ssim, ssim_y, structural_similarity
+from bench.metrics.fidelity import (
+    difference,
+    ms_ssim,
+    multi_scale_similarity,
+    psnr,
+    psnr_y,
+    rmse,
+    ssim,
+    ssim_y,
+    structural_similarity,
+)
 from bench.protocol import Image, as_rgb, gray, luma, protocol, quantise
 from bench.sets import load_pairs
 
@@ -87,6 +97,73 @@ def test_ssim_of_flat_images_is_its_luminance_term() -> None:
     first, second = np.full((11, 11), 100.0), np.full((11, 11), 50.0)
     hand = (2 * 100 * 50 + 2.55**2) / (100**2 + 50**2 + 2.55**2)
     assert structural_similarity(first, second) == pytest.approx(hand, abs=1e-9)
+
+
+def naive_multi_scale(first: np.ndarray, second: np.ndarray, shrink: bool) -> float:
+    """MS-SSIM of planes (H, W), written as the paper says it: a window at a time."""
+    first, second, factors = first.astype(float), second.astype(float), []
+    for _ in range(5):
+        side = min(11, *first.shape) if shrink else 11
+        x = np.arange(side) - (side - 1) / 2
+        taps = np.exp(-(x**2) / (2 * (1.5 * side / 11) ** 2))
+        window = np.outer(taps, taps) / taps.sum() ** 2
+        luminance, structure = [], []
+        for i in range(first.shape[0] - side + 1):
+            for j in range(first.shape[1] - side + 1):
+                a, b = (p[i : i + side, j : j + side] for p in (first, second))
+                ma, mb = (window * a).sum(), (window * b).sum()
+                va, vb = (window * a * a).sum() - ma**2, (window * b * b).sum() - mb**2
+                cab = (window * a * b).sum() - ma * mb
+                structure.append((2 * cab + 58.5225) / (va + vb + 58.5225))
+                luminance.append((2 * ma * mb + 6.5025) / (ma**2 + mb**2 + 6.5025) * structure[-1])
+        factors.append((np.mean(luminance), np.mean(structure)))
+        halves = []
+        for plane in (first, second):
+            plane = np.pad(plane, [(0, n % 2) for n in plane.shape], mode="edge")
+            halves.append((plane[::2, ::2] + plane[1::2, ::2] + plane[::2, 1::2]
+                           + plane[1::2, 1::2]) / 4)  # fmt: skip
+        first, second = halves
+    exponents = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+    terms = [s for _, s in factors[:-1]] + [factors[-1][0]]
+    return float(np.prod(np.power(terms, exponents)))
+
+
+@pytest.mark.parametrize(("size", "shrink"), [((177, 180), False), ((61, 50), True)])
+def test_ms_ssim_is_the_paper_s_formula(size: tuple[int, int], shrink: bool) -> None:
+    rng = np.random.default_rng(1)
+    first = imresize_float(rng.uniform(0, 255, (-(-size[0] // 4), -(-size[1] // 4))), 4)
+    first = first[: size[0], : size[1]]
+    second = first + rng.normal(0, 9, size)
+    ours = multi_scale_similarity(first, second, shrink=shrink)
+    assert ours == pytest.approx(naive_multi_scale(first, second, shrink), abs=1e-10)
+    assert 0.5 < ours < 0.999
+
+
+def test_ms_ssim_of_several_channels_takes_the_mean_at_each_scale() -> None:
+    rng = np.random.default_rng(2)
+    hr = np.repeat(rng.integers(0, 256, (180, 180, 1), dtype=np.uint8), 3, axis=2)
+    sr = hr // 2 + 40
+    one = multi_scale_similarity(sr[..., 0].astype(float), hr[..., 0].astype(float))
+    assert ms_ssim(sr, hr, protocol("full@1"), 1) == pytest.approx(one, abs=1e-12)
+    assert ms_ssim(hr, hr, protocol("dped-patch@1"), 1) == pytest.approx(1, abs=1e-12)
+
+
+def test_ms_ssim_refuses_small_and_anticorrelated_images() -> None:
+    rng = np.random.default_rng(3)
+    small = rng.uniform(0, 255, (175, 300))
+    with pytest.raises(Unscorable, match="176 pixels a side, got 300x175"):
+        multi_scale_similarity(small, small)
+    noise = rng.uniform(0, 255, (176, 176))
+    with pytest.raises(Unscorable, match="scale 1 is anticorrelated"):
+        multi_scale_similarity(noise, 255 - noise)
+
+
+def test_the_difference_of_rts_is_a_percentage_of_the_full_range() -> None:
+    hr = np.full((9, 9, 3), 100, np.uint8)
+    sr = hr.copy()
+    sr[0, :, 0] += 51  # 51 levels in 9 of 243 samples
+    value = difference(sr, hr, protocol("full@1"), 1)
+    assert value == pytest.approx(100 * 51 * 9 / (243 * 255), abs=1e-12)
 
 
 def test_one_level_everywhere_is_48_13_db() -> None:

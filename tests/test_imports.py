@@ -12,39 +12,49 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 ARROWS = {
-    "cli": "api errors located_yaml metrics overview progress report",
-    "overview": "errors evaluate identity method metrics place progress protocol records sets "
+    "cli": "api counter datacheck errors explain fetch located_yaml metrics overview progress "
+    "report score sets",
+    "overview": "errors evaluate identity images method metrics place progress protocol records sets "
     "space stages store study sweep tracking train trial weights",
-    "api": "check errors evaluate method metrics progress protocol records report sets "
-    "store study sweep train trial",
+    "api": "check errors evaluate method metrics progress protocol records report score "
+    "sets store study sweep train trial",
+    "score": "errors evaluate images method metrics processes progress protocol sets store study "
+    "train trial",
     "sweep": "errors executor identity method metrics place progress records sampler space "
     "stages store study tracking train trial",
     "progress": "records stages train trial",
-    "tracking": "errors records study",
+    "tracking": "errors protocol records study",
     "sampler": "errors space study",
-    "executor": "trial",
-    "check": "degrade errors images located_yaml method metrics protocol sets space study train",
+    "executor": "processes trial",
+    "check": "errors located_yaml method metrics protocol sets space study train",
     "trial": "degrade errors evaluate identity method metrics protocol records sets stages "
     "store study train",
     "identity": "method metrics sets stages store study train",
     "stages": "errors method patches records sets store study train",
     "evaluate": "method metrics protocol records sets",
+    "fetch": "errors metrics sets weights",
     "train": "errors method patches",
     "patches": "errors method protocol sets",
-    "report": "errors metrics records space study",
+    "explain": "degrade errors images metrics protocol weights",
+    "datacheck": "catalog degrade errors images raw sets",
+    "report": "errors metrics protocol records space study",
     "records": "errors place store study",
     "place": "errors",
     "metrics": "degrade errors method protocol sets weights",
     "method": "errors protocol",
     "study": "protocol space",
-    "sets": "degrade errors images protocol",
+    "sets": "catalog degrade errors images protocol raw",
     "images": "errors protocol",
+    "raw": "errors protocol",
     "degrade": "protocol",
     "weights": "errors",
     "protocol": "errors",
     "located_yaml": "errors",
     "space": "",
     "store": "",
+    "catalog": "",
+    "processes": "",
+    "counter": "",
     "errors": "",
 }
 """Module or package of bench -> those it imports, also inside functions, from the top down."""
@@ -59,11 +69,12 @@ DOORS = {
     "click": {"bench/cli.py"},
     "rich": {"bench/progress.py"},
     "yaml": {"bench/located_yaml.py"},
+    "rawpy": {"bench/raw.py"},
     "ray": set(),
     "skimage": set(),
     "sklearn": set(),
     "scipy": set(),
-    "cv2": set(),
+    "cv2": {f"bench/metrics/viqet{part}.py" for part in ("", "_features", "_filters", "_flat")},
 }
 """Framework -> the only files that may import it."""
 
@@ -167,6 +178,8 @@ def test_the_command_line_loads_nothing_heavy() -> None:
     [
         ("import bench.report.render", {"pydantic", "numpy", "PIL"}),
         ("import bench.metrics, bench.sets", {"numpy"}),
+        ("from bench.metrics import pyiqa; pyiqa.facts('musiq')", {"numpy"}),
+        ("from bench.metrics.nima_ava import ava; ava()", {"numpy"}),
         ("import bench.study, bench.records", {"pydantic", "numpy"}),
     ],
 )

@@ -1,6 +1,10 @@
 """NIMA against hand-worked distances, Pillow's JPEG, and photographs it never saw."""
 
+import hashlib
 import io
+import re
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +13,14 @@ from PIL import Image
 from skimage import data as photographs
 from torch import Tensor
 
+from bench.errors import BenchError
 from bench.method import Batch
+from bench.metrics import pyiqa
 from bench.metrics.distortions import DISTORTIONS, compress, distort
 from bench.metrics.nima import NIMA, emd, rank_correlations, scorer, spearman, taught_marks
+from bench.metrics.nima_ava import ava, load_ava, load_mnasnet
 from bench.patches import Patches
+from bench.protocol import protocol
 from bench.sets import load_pairs
 
 
@@ -181,3 +189,122 @@ def test_short_training_ranks_distortions_of_unseen_photographs() -> None:
     unseen = [_tensor(pair.hr()[:256, 100:356]) for pair in load_pairs("photos_test", 1, "none")]
     found = rank_correlations(assessor, unseen)
     assert min(found[kind] for kind in ("blur", "noise", "jpeg", "down_up")) >= 0.6, found
+
+
+# --- trained on AVA -------------------------------------------------------------------------------
+
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where the user's checkpoint belongs; there is none, nor pyiqa's."""
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    folder = tmp_path / "weights/nima"
+    folder.mkdir(parents=True)
+    return folder / "mnasnet_ava.pth"
+
+
+@pytest.fixture(scope="module")
+def mnasnet() -> torch.nn.Module:
+    """torchvision's network with ten outputs, far enough from the start to tell images apart."""
+    from torchvision.models import mnasnet1_0
+
+    torch.manual_seed(0)
+    network = mnasnet1_0(num_classes=10)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # the mean over all batches, here one
+    with torch.no_grad():
+        network(torch.randn(8, 3, 224, 224))
+        network.classifier[1].weight *= 0.2
+    return network.eval()
+
+
+def _names_of_nima(key: str) -> str:
+    return re.sub(r"^layers\.", "trunk.", key).replace("classifier.1.", "head.")
+
+
+def _names_of_nima_pytorch(key: str) -> str:
+    return re.sub(r"^layers\.", "base_model.0.", key).replace("classifier.1.", "head.2.")
+
+
+@pytest.mark.parametrize("rename", [str, _names_of_nima, _names_of_nima_pytorch])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_checkpoint_is_understood_however_it_was_saved(
+    mnasnet: torch.nn.Module, place: Path, rename: Callable[[str], str], wrapped: bool
+) -> None:
+    state = {rename(key): value for key, value in mnasnet.state_dict().items()}
+    if wrapped:
+        names = {f"module.{k}": v for k, v in state.items() if "num_batches" not in k}
+        state = {"state_dict": names, "epoch": 25}
+    torch.save(state, place)
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    mean, std = torch.tensor(IMAGENET_MEAN).view(3, 1, 1), torch.tensor(IMAGENET_STD).view(3, 1, 1)
+    with torch.no_grad():
+        expected = mnasnet((image - mean) / std).softmax(1)
+        assert torch.allclose(load_mnasnet(place)(image), expected, atol=1e-5)
+
+
+def test_avas_assessor_sees_the_whole_picture_at_224(mnasnet: torch.nn.Module, place: Path) -> None:
+    """Pillow's own resizing, as nima.pytorch evaluates, but for its rounding to whole levels."""
+    torch.save(mnasnet.state_dict(), place)
+    source = ava()
+    assert source is not None and source.name == "nima@ava-mnasnet"
+    measure = load_ava(source, "cpu")
+    mean, std = torch.tensor(IMAGENET_MEAN).view(3, 1, 1), torch.tensor(IMAGENET_STD).view(3, 1, 1)
+    scores = []
+    for pixels in (photographs.chelsea(), photographs.astronaut()[:300], photographs.camera()):
+        planes = (_tensor(pixels) * 255).numpy()
+        small = np.stack([Image.fromarray(p).resize((224, 224), Image.BILINEAR) for p in planes])
+        with torch.no_grad():
+            marks = mnasnet((torch.from_numpy(small)[None] / 255 - mean) / std).softmax(1)[0]
+        scores.append(measure(pixels, None, protocol("sr-y@1"), 4))
+        assert scores[-1] == pytest.approx(float(marks @ torch.arange(1.0, 11)), abs=1e-3)
+    assert max(scores) - min(scores) > 0.1
+
+
+def test_the_identity_of_avas_assessor_is_its_file(mnasnet: torch.nn.Module, place: Path) -> None:
+    assert ava() is None
+    torch.save(mnasnet.state_dict(), place)
+    source = ava()
+    assert source is not None
+    digest = hashlib.sha256(place.read_bytes()).hexdigest()
+    assert source.identity() == f"nima@ava-mnasnet {digest[:16]}"
+
+
+def test_the_users_checkpoint_comes_before_pyiqas(mnasnet: torch.nn.Module, place: Path) -> None:
+    theirs = pyiqa.cache_folder() / "NIMA_InceptionV2_ava-b0c77c00.pth"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"weights")
+    source = ava()
+    assert source is not None and (source.name, source.path) == ("nima@ava-pyiqa", theirs)
+    place.write_bytes(b"weights")
+    source = ava()
+    assert source is not None and (source.name, source.path) == ("nima@ava-mnasnet", place)
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_with_the_first_name(
+    mnasnet: torch.nn.Module, place: Path
+) -> None:
+    state = mnasnet.state_dict()
+    cases = {
+        "'trunk.0.weight' is lacking": {k: v for k, v in state.items() if k != "layers.0.weight"},
+        "'features.0.weight' is no part of it": {"features.0.weight": torch.zeros(1), **state},
+        r"'head.weight' is \(1000, 1280\), not \(10, 1280\)": {
+            **state, "classifier.1.weight": torch.zeros(1000, 1280)
+        },
+        "'head.bias' is .'not a tensor',.": {**state, "classifier.1.bias": 3},
+    }  # fmt: skip
+    for message, wrong in cases.items():
+        torch.save(wrong, place)
+        with pytest.raises(BenchError, match=message):
+            load_mnasnet(place)
+    torch.save([1, 2], place)
+    with pytest.raises(BenchError, match="holds a list"):
+        load_mnasnet(place)
+    place.write_bytes(b"not a checkpoint")
+    with pytest.raises(BenchError, match=r"mnasnet_ava\.pth: not a state dict that torch can read"):
+        load_mnasnet(place)

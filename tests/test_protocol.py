@@ -53,9 +53,40 @@ def test_a_gray_file_is_scored_on_its_own_gray_or_as_rgb() -> None:
 def test_a_colour_file_scores_the_same_y_under_every_gray_rule(name: str) -> None:
     rng = np.random.default_rng(0)
     hr = rng.integers(0, 200, (30, 40, 3), dtype=np.uint8)
-    assert psnr_y(hr + np.uint8(9), hr, PROTOCOLS[name], 2) == pytest.approx(
-        20 * math.log10(255 / (9 * 219 / 255))
-    )
+    offset = 9 * 219 / 255  # 7.73 levels of Y
+    score = psnr_y(hr + np.uint8(9), hr, PROTOCOLS[name], 2)
+    if PROTOCOLS[name].rounded:  # each pixel differs by 7 or 8 whole levels
+        assert 20 * math.log10(255 / 8) < score < 20 * math.log10(255 / 7)
+    else:
+        assert score == pytest.approx(20 * math.log10(255 / offset))
+
+
+def test_what_psnr_compares_and_what_border_it_leaves_out_is_the_protocol_s() -> None:
+    hr = np.full((40, 40, 3), 100, np.uint8)
+    inner = hr.copy()
+    inner[8:-8, 8:-8, 1] += 10  # green only: 10 * 128.553 / 255 = 5.04 levels of Y
+    outer = hr.copy()
+    outer[3], outer[:, 3] = 0, 0  # within the outermost four pixels
+    borders = {"sr-y@1": 2, "sr-rgb@1": 2, "div2k@1": 8, "pirm@1": 4, "full@1": 0,
+               "dped-patch@1": 0, "sid-srgb@1": 0, "gray@1": 0}  # fmt: skip
+    for name, border in borders.items():
+        rules = protocol(name)
+        assert rules.border(2) == border
+        assert (psnr(outer, hr, rules, 2) == math.inf) == (border >= 4)
+        side = 40 - 2 * border
+        error = {"rgb": 10 / math.sqrt(3), "y": 5.0, "gray": 6.0}[rules.channel]
+        wanted = 20 * math.log10(255 / (error * 24 / side))
+        if rules.channel == "rgb" or rules.rounded:
+            assert psnr(inner, hr, rules, 2) == pytest.approx(wanted, abs=1e-9)
+
+
+def test_a_set_s_score_is_the_mean_or_the_root_of_the_mean_square() -> None:
+    assert protocol("sr-y@1").pool("rmse", [1, 7]) == 4
+    assert protocol("pirm@1").pool("rmse", [1, 7]) == 5
+    assert protocol("pirm@1").pool("niqe", [1, 7]) == 4
+    assert math.isnan(protocol("pirm@1").pool("rmse", []))
+    assert math.isnan(protocol("sr-y@1").pool("psnr", [1, math.nan]))
+    assert protocol("sr-y@1").pool("psnr", [1, math.inf]) == math.inf
 
 
 def test_the_border_of_the_scale_does_not_count() -> None:
@@ -104,8 +135,3 @@ def test_unknown_names_are_told_with_the_nearest() -> None:
         metric("psnr_yy")
     with pytest.raises(BenchError, match="Did you mean 'sr-y@1'"):
         protocol("sr-y@2")
-
-
-def test_a_metric_not_measured_yet_says_so() -> None:
-    for name in ("viqet", "viqet.saturation", "pyiqa:musiq"):
-        assert metric(name).unavailable() == "not measured by this version of bench"

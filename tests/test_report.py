@@ -266,6 +266,52 @@ def test_scores_under_two_protocols_never_share_a_column() -> None:
     assert "protocol sr-y@1, sr-y@2;" in table.about
 
 
+def test_a_set_under_two_protocols_is_refused_unless_told_and_then_marked(tmp_path: Path) -> None:
+    other = [Score("set5", 2, "a", "psnr_y", "full@1", 28.0)]
+    cells = [make_cell(), swept(0, 0.1, 1.0, 2.0).model_copy(update={"scores": other})]
+    with pytest.raises(BenchError, match=r"set5: scored under full@1 and sr-y@1.*\n.*--mix-prot"):
+        render(make_study(), cells, tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    render(make_study(), cells, tmp_path, tmp_path / "out", formats=("md",), mixed=True)
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert "PSNR-Y [full@1]" in text and "PSNR-Y [sr-y@1]" in text
+
+
+def test_sets_under_protocols_of_their_own_are_marked() -> None:
+    evaluate = {"datasets": ["set5", "div2k_val"], "metrics": ["psnr"],
+                "protocol": {"div2k_val": "div2k@1"}}  # fmt: skip
+    rows = [Score("set5", 2, "a", "psnr", "sr-y@1", 30.0),
+            Score("div2k_val", 2, "a", "psnr", "div2k@1", 31.0)]  # fmt: skip
+    cell = make_cell().model_copy(update={"scores": rows})
+    (table,) = tables_of(make_study(evaluate=evaluate), [cell])
+    assert [headers for _, headers in table.groups] == [
+        ("PSNR [sr-y@1] ↑",), ("PSNR [div2k@1] ↑",)
+    ]  # fmt: skip
+
+
+def test_the_rmse_of_pirm_is_the_root_of_the_mean_square() -> None:
+    rows = [Score("set5", 2, image, "rmse", "pirm@1", v) for image, v in (("a", 1.0), ("b", 7.0))]
+    study = make_study(evaluate={"datasets": ["set5"], "metrics": ["rmse"]})
+    (table,) = tables_of(study, [make_cell().model_copy(update={"scores": rows})])
+    assert entries(table, 0)[0] == "5.000"
+
+
+def test_a_description_is_not_ranked_and_a_metric_says_what_it_must() -> None:
+    study = make_study(evaluate={"datasets": ["set5"], "metrics": ["viqet", "viqet.saturation"]})
+    cells = [
+        make_cell(
+            scores={"viqet": {"a": 2.0, "b": 3.0}, "viqet.saturation": {"a": 80.0, "b": 90.0}},
+            notes={"viqet on set5/a": "out of its range"},
+        ),
+        swept(0, 0.1, 1.0, 2.0, scores={"viqet": {"a": 4.0}, "viqet.saturation": {"a": 70.0}}),
+    ]
+    (table,) = tables_of(study, cells)
+    assert table.groups[0][1] == ("viqet ↑ (MOS)", "viqet.saturation")
+    assert [entry.place for _, (_, entry) in table.rows] == [0, 0]
+    assert any("version 115" in note and "117" in note for note in table.notes)
+    assert "viqet on set5: 1 of 3 pictures are out of its range." in table.notes
+
+
 def test_sets_stand_side_by_side_up_to_eight_columns() -> None:
     names = ["set5", "set14", "bsd100", "urban100", "t91"]
     study = make_study(evaluate={"datasets": names, "metrics": ["psnr_y", "ssim_y"]})

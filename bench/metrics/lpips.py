@@ -1,37 +1,42 @@
-"""LPIPS, version 0.1, AlexNet. The only door to the package lpips."""
+"""LPIPS, version 0.1, on AlexNet or VGG16. The only door to the package lpips."""
 
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, Literal
 
 from bench.protocol import Image, Protocol, Unscorable, as_rgb
-from bench.weights import WEIGHTS, find, why_not
+from bench.weights import find, why_not
 
 if TYPE_CHECKING:
     from bench.metrics import Scorer
 
-_SMALLEST = 31  # AlexNet's second pooling has nothing left of less
+Net = Literal["alex", "vgg"]
+
+_BACKBONE = {"alex": "alexnet", "vgg": "vgg16"}
+_SMALLEST = {"alex": 31, "vgg": 16}
+"""Pixels a side: the last pooling has nothing left of less."""
 
 
-def unavailable() -> str | None:
+def unavailable(net: Net) -> str | None:
     """Returns why LPIPS cannot be measured here; None if it can.
 
-    The package brings LPIPS's own weights; the AlexNet below them is a separate download.
+    The package brings LPIPS's own weights; the network below them is a separate download.
     """
-    return why_not("alexnet", _elsewhere())
+    return why_not(_BACKBONE[net])
 
 
-def scorer(device: str) -> "Scorer":
+def scorer(device: str, net: Net) -> "Scorer":
     """Returns the function that compares SR with HR, both whole: LPIPS leaves out no border."""
     import lpips  # type: ignore[import-untyped]  # ships no types
     import torch
 
-    path = find("alexnet", _elsewhere())
+    path = find(_BACKBONE[net])
     assert path is not None, "asked for although unavailable() says why not"
-    # pnet_rand: the package would download the backbone; its weights are put in below instead
-    model = lpips.LPIPS(net="alex", version="0.1", pnet_rand=True, verbose=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torchvision on the package's old arguments
+        # pnet_rand: the package would download the backbone; its weights are put in below instead
+        model = lpips.LPIPS(net=net, version="0.1", pnet_rand=True, verbose=False)
     published = torch.load(path, map_location="cpu", weights_only=True)
-    layers = model.net.state_dict()  # "slice2.3.weight" is "features.3.weight" of AlexNet
+    layers = model.net.state_dict()  # "slice2.3.weight" is "features.3.weight" of the backbone
     model.net.load_state_dict({k: published[f"features.{k.partition('.')[2]}"] for k in layers})
     model.eval().to(device)
 
@@ -42,16 +47,9 @@ def scorer(device: str) -> "Scorer":
     def score(sr: Image, hr: Image | None, rules: Protocol, scale: int) -> float:
         if hr is None or sr.shape[:2] != hr.shape[:2]:
             raise ValueError(f"SR {sr.shape} needs an HR of its size")
-        if min(sr.shape[:2]) < _SMALLEST:
-            raise Unscorable(f"LPIPS needs {_SMALLEST} pixels a side, got {sr.shape[:2]}")
+        if min(sr.shape[:2]) < (least := _SMALLEST[net]):
+            raise Unscorable(f"LPIPS needs {least} pixels a side, got {sr.shape[:2]}")
         with torch.inference_mode():
             return float(model(tensor(sr), tensor(hr)))
 
     return score
-
-
-def _elsewhere() -> Path:
-    """Where torchvision downloads AlexNet's weights to."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    torch_home = Path(os.environ.get("TORCH_HOME") or Path(cache) / "torch")
-    return torch_home / "hub" / "checkpoints" / Path(WEIGHTS["alexnet"].path).name

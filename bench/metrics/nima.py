@@ -1,7 +1,8 @@
 """NIMA: predicts how people would score a photograph, as a distribution over the marks 1 to 10.
 
-The published assessor is trained on AVA's votes. Without them the harness trains its own, named
-`nima@photos`, on photographs under graded distortions: it knows damage, not beauty.
+The published assessor is trained on AVA's votes (nima_ava.py). Without its weights the harness
+trains its own, named `nima@photos`, on photographs under graded distortions: it knows damage, not
+beauty.
 """
 
 from collections.abc import Callable, Iterable

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.errors import BenchError, unknown
 from bench.metrics import metric
-from bench.records import Cell, load_records, scores_frame
+from bench.records import Cell, label_of, load_records, scores_frame
 from bench.report.markup import Figure, Report, to_html, to_latex, to_markdown
 from bench.report.provenance import caution, commit, remarks, sections
 from bench.report.rows import Row, choose_rows, objective_names
@@ -26,18 +26,23 @@ def render(
     out: Path,
     *,
     formats: Sequence[str] = FORMATS,
+    mixed: bool = False,
 ) -> dict[str, Path]:
     """Writes the report into `out` and returns what was written, by its name below `out`.
 
     `csv` stands for scores.csv, scores.parquet and trials.csv. Figures belong to md and html.
     `pictures` holds `<cell.file_name>/<dataset>/<image>.png` for the first seed and
     `reference/<dataset>/<image>.png`; without them the strips are left out and the report says so.
-    Raises BenchError for an unknown format.
+    mixed: scores of one set under several protocols may stand in one table, marked; a study that
+    names a protocol for each set has said so itself. Raises BenchError for an unknown format, and
+    for protocols that are mixed without being told to.
     """
     _check_formats(formats)
-    out.mkdir(parents=True, exist_ok=True)
     rows, cuts = choose_rows(study, cells)
     columns = columns_of(study, cells)
+    if not mixed:
+        _refuse_mixture(columns)
+    out.mkdir(parents=True, exist_ok=True)
     written: dict[str, Path] = {}
     figures: list[Figure] = []
     absent: list[str] = []
@@ -65,12 +70,30 @@ def render(
 
 
 def write_report(
-    name: str, out: Path | None = None, formats: Sequence[str] = FORMATS
+    name: str, out: Path | None = None, formats: Sequence[str] = FORMATS, *, mixed: bool = False
 ) -> dict[str, Path]:
     """Renders tables and figures of a swept study from its records; returns what was written."""
     _check_formats(formats)
     study, cells, pictures = load_records(name)
-    return render(study, cells, pictures, out or Path("reports") / name, formats=tuple(formats))
+    folder = out or Path("reports") / name
+    return render(study, cells, pictures, folder, formats=tuple(formats), mixed=mixed)
+
+
+def _refuse_mixture(columns: Sequence[Column]) -> None:
+    """Raises BenchError if a set was scored under several protocols."""
+    protocols: dict[str, set[str]] = {}
+    for column in columns:
+        protocols.setdefault(column.dataset, set()).update(
+            [column.protocol] * bool(column.protocol)
+        )
+    lines = [
+        f"{dataset}: scored under {' and '.join(sorted(names))}, which cannot be compared."
+        for dataset, names in protocols.items()
+        if len(names) > 1
+    ]
+    if lines:
+        advice = "Sweep again, which measures what is stale; or show them marked: --mix-protocols."
+        raise BenchError("\n".join([*lines, advice]))
 
 
 def _check_formats(formats: Sequence[str]) -> None:
@@ -137,7 +160,7 @@ def _figures(
         if isinstance(strip, str):
             absent.append(strip)
             continue
-        path = folder / f"strip-{column.dataset}.png"
+        path = folder / f"strip-{label_of(column.dataset)}.png"
         draw.draw_strip(strip, path, warning)
         without = f" Left out: {'; '.join(strip.absent)}." if strip.absent else ""
         caption = f"Image {strip.image} of {column.place}, left {strip.left}, top {strip.top}. "

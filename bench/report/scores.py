@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterable
-from statistics import fmean
 from typing import NamedTuple
 
+from bench.protocol import PROTOCOLS
 from bench.records import Cell
 from bench.study import Study
 
@@ -13,6 +13,7 @@ Trial = tuple[str, int | None]
 
 DASH = "\N{EM DASH}"
 """Stands for a number that there is not."""
+ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 ACRONYMS = {"psnr", "ssim", "ms", "rmse", "niqe", "lpips", "pi"}
 
 
@@ -30,6 +31,12 @@ class Column(NamedTuple):
     def title(self) -> str:
         """ "PSNR-Y"; an assessor's exact name, so that nima@photos never reads as NIMA."""
         return self.assessor or metric_title(self.metric)
+
+    def pool(self, values: Iterable[float]) -> float:
+        """Returns the set's score from its images', as the column's protocol makes it; the mean
+        for the protocol of another version of bench."""
+        rules = PROTOCOLS.get(self.protocol, PROTOCOLS["full@1"])
+        return rules.pool(self.metric, values)
 
     @property
     def place(self) -> str:
@@ -94,9 +101,8 @@ def cell_values(cell: Cell) -> dict[Column, dict[str, float]]:
 
 
 def cell_means(cell: Cell) -> dict[Column, float]:
-    """Returns column -> mean over the images that have a value; NaN where none has."""
+    """Returns column -> score over the images that have a value; NaN where none has."""
     means = {}
     for column, images in cell_values(cell).items():
-        known = [value for value in images.values() if not math.isnan(value)]
-        means[column] = fmean(known) if known else math.nan
+        means[column] = column.pool(v for v in images.values() if not math.isnan(v))
     return means

@@ -9,7 +9,7 @@ from typing import Any
 from bench.metrics import metric
 from bench.records import Cell
 from bench.report.rows import objective_names
-from bench.report.scores import Column, by_trial, cell_means, metric_title
+from bench.report.scores import ARROWS, Column, by_trial, cell_means, metric_title
 from bench.study import Study
 
 MOST_PANELS = 24
@@ -131,4 +131,4 @@ def quantity_label(trials: Sequence[Trial], key: str | Column) -> str:
         name, title = key, " / ".join(sorted(assessors)) or metric_title(key)
     facts = metric(name)
     unit = f" ({facts.unit})" if facts.unit else ""
-    return f"{title}{unit} {'↑' if facts.direction == 'higher' else '↓'}"
+    return f"{title}{unit} {ARROWS[facts.direction]}".rstrip()

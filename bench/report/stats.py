@@ -1,7 +1,7 @@
 """The statistics of a report, each a pure function of a few numbers."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
 
@@ -26,8 +26,12 @@ class Mean(NamedTuple):
     """Images asked for; the others have no value under some seed."""
 
 
-def mean_over_seeds(by_seed: Mapping[int, Mapping[str, float]]) -> Mean:
+def mean_over_seeds(
+    by_seed: Mapping[int, Mapping[str, float]], pool: Callable[[Iterable[float]], float] = fmean
+) -> Mean:
     """Returns the mean of seed -> image -> value over the images that every seed has a value for.
+
+    pool: how a protocol makes a set's score from its images'.
 
     Only so do the means of all seeds cover the same images, and their spread is the seeds' alone.
 
@@ -43,7 +47,7 @@ def mean_over_seeds(by_seed: Mapping[int, Mapping[str, float]]) -> Mean:
     images = {image: fmean(values[image] for values in by_seed.values()) for image in kept}
     if not kept:
         return Mean(math.nan, math.nan, len(by_seed), {}, len(asked))
-    means = [fmean(values[image] for image in kept) for values in by_seed.values()]
+    means = [pool(values[image] for image in kept) for values in by_seed.values()]
     spread = stdev(means) if len(means) > 1 and all(map(math.isfinite, means)) else math.nan
     return Mean(fmean(means), spread, len(means), images, len(asked))
 

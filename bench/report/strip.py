@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.metrics import metric
+from bench.records import label_of
 from bench.report.rows import Row
 from bench.report.scores import Column, cell_values
 
@@ -46,7 +47,8 @@ def make_strip(rows: Sequence[Row], column: Column, pictures: Path) -> Strip | s
     place = f"strip of {column.dataset}"
     if image is None:
         return f"{place}: no image has a {column.title} for every method."
-    reference = pictures / "reference" / column.dataset / f"{image}.png"
+    folder = label_of(column.dataset)
+    reference = pictures / "reference" / folder / f"{image}.png"
     if not reference.exists():
         return f"{place}: no picture of {image}'s HR was kept."
     hr = load_picture(reference)
@@ -54,7 +56,7 @@ def make_strip(rows: Sequence[Row], column: Column, pictures: Path) -> Strip | s
     absent = []
     for row in rows:
         file = row.cells[0].file_name if row.cells else row.method
-        path = pictures / file / column.dataset / f"{image}.png"
+        path = pictures / file / folder / f"{image}.png"
         if not path.exists():
             absent.append(f"{row.label}: no picture kept")
         elif (picture := load_picture(path)).shape != hr.shape:

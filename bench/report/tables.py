@@ -12,15 +12,15 @@ from itertools import groupby
 from statistics import fmean
 
 from bench.metrics import metric
+from bench.protocol import PROTOCOLS
 from bench.records import Cell
 from bench.report.provenance import image_count, summary, tiny_runs
 from bench.report.rows import Row
-from bench.report.scores import DASH, Column, cell_values
+from bench.report.scores import ARROWS, DASH, Column, cell_values
 from bench.report.stats import Mean, mean_over_seeds, paired_interval, ranks
 from bench.study import Study
 
 MOST_COLUMNS = 8
-ARROWS = {"higher": "↑", "lower": "↓"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ def make_tables(
 ) -> list[Table]:
     """Returns the tables that together have all columns, each with its source above and below."""
     values = [_row_values(row) for row in rows]
+    mixed = len({column.protocol for column in columns if column.protocol}) > 1
     tables = []
     for part in _side_by_side(columns):
         means = [[_mean(of_row, column) for column in part] for of_row in values]
@@ -63,7 +64,7 @@ def make_tables(
                 groups=tuple(
                     (
                         f"{place}{_partial(cells, name).replace(' images', '')}",
-                        tuple(_header(c, group, many=len(groups) > 1) for c in group),
+                        tuple(_header(c, mixed=mixed, many=len(groups) > 1) for c in group),
                     )
                     for (name, place), group in groups
                 ),
@@ -98,7 +99,7 @@ def _row_values(row: Row) -> dict[Column, dict[int, dict[str, float]]]:
 
 
 def _mean(values: dict[Column, dict[int, dict[str, float]]], column: Column) -> Mean | None:
-    found = mean_over_seeds(values[column]) if column in values else None
+    found = mean_over_seeds(values[column], column.pool) if column in values else None
     return None if found is None or math.isnan(found.value) else found
 
 
@@ -110,6 +111,8 @@ def _column(column: Column, means: list[list[Mean | None]], k: int) -> list[Entr
         round(mean.value, facts.digits) if mean and mean.images.keys() == every else None
         for mean in mine
     ]
+    if facts.direction == "neither":
+        printed = [None] * len(printed)
     places = ranks(printed, facts.direction == "higher")
     return [
         Entry()
@@ -133,12 +136,11 @@ def _text(value: float, digits: int) -> str:
     return ("∞" if value > 0 else "-∞") if math.isinf(value) else f"{value:.{digits}f}"
 
 
-def _header(column: Column, group: list[Column], *, many: bool) -> str:
+def _header(column: Column, *, mixed: bool, many: bool) -> str:
     facts = metric(column.metric)
-    twins = [c for c in group if (c.metric, c.assessor) == (column.metric, column.assessor)]
-    protocol = f" [{column.protocol}]" if len(twins) > 1 else ""
+    protocol = f" [{column.protocol}]" if mixed and column.protocol else ""
     unit = f" ({facts.unit})" if facts.unit and not many else ""
-    return f"{column.title}{protocol} {ARROWS.get(facts.direction, '')}{unit}".strip()
+    return f"{column.title}{protocol} {ARROWS[facts.direction]}{unit}".strip()
 
 
 def _partial(cells: Sequence[Cell], dataset: str) -> str:
@@ -157,7 +159,7 @@ def _tiny(row: Row) -> str:
 def _notes(
     rows: Sequence[Row], columns: Sequence[Column], means: list[list[Mean | None]]
 ) -> list[str]:
-    notes = _unavailable(rows, columns)
+    notes = _unavailable(rows, columns) + _noted(rows, columns)
     for k, column in enumerate(columns):
         mine = [row[k] for row in means]
         name = f"{column.place} {column.title}"
@@ -217,9 +219,36 @@ def _unavailable(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
     return notes
 
 
+def _noted(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
+    """What the metrics say of their scores: for all images, and how many single ones."""
+    titles = {c.metric: c.title for c in columns}
+    notes = [text for name in titles if (text := metric(name).remark)]
+    images: dict[tuple[str, str, str], set[str]] = {}
+    for row in rows:
+        for cell in row.cells:
+            for key, note in cell.notes.items():
+                name, _, place = key.partition(" on ")
+                dataset, _, image = place.partition("/")
+                if any((c.metric, c.dataset) == (name, dataset) for c in columns):
+                    images.setdefault((name, dataset, note), set()).add(f"{image} {row.label}")
+    for (name, dataset, note), found in images.items():
+        of = sum(
+            len(values[c])
+            for row in rows
+            for cell in row.cells[:1]
+            for values in [cell_values(cell)]
+            for c in values
+            if (c.metric, c.dataset) == (name, dataset)
+        )
+        notes.append(f"{titles[name]} on {dataset}: {len(found)} of {of} pictures are {note}.")
+    return notes
+
+
 def _best(rows: Sequence[Row], column: Column, means: Sequence[Mean | None]) -> str:
     """ "+0.031 [+0.012, +0.052] (edsr, bicubic; 14 images)"; "" where there is nothing to tell."""
-    facts = metric(column.metric)
+    facts, rules = metric(column.metric), PROTOCOLS.get(column.protocol)
+    if facts.direction == "neither" or (rules and column.metric in rules.root_mean_square):
+        return ""  # nothing is best; the difference of two roots is no mean over images
     sign = 1 if facts.direction == "higher" else -1
     every = _images(means)
     ranked = [

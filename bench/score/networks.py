@@ -1,0 +1,51 @@
+"""Metrics that run a network, made ready to score: this is what imports torch."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from bench.evaluate import Measured, load_scorers
+from bench.method import Method
+from bench.metrics import Scorer, metric
+from bench.progress import make_screen, watched
+from bench.store import Store, home
+from bench.study import TaskSection
+from bench.train import choose_device
+from bench.trial import train_assessors
+
+
+class Network(NamedTuple):
+    """A metric that runs a network."""
+
+    scorer: Scorer
+    identity: str
+    """Which weights: part of the key of a stored score."""
+    label: str
+    """Exact name of the trained thing behind it, such as nima@photos; else the metric's."""
+
+
+def load_networks(names: Sequence[str]) -> dict[str, Network]:
+    """Returns those of the metrics that are available, training what the harness trains itself,
+    with that training's progress on standard error."""
+    found = Measured()
+    screen = make_screen()
+    training = train_assessors(
+        names, TaskSection(kind="enhancement", scale=1), None, Store(home() / "store"), found
+    )
+    trained = watched(training, screen)
+    scorers = load_scorers(names, choose_device(), trained, found)
+    return {
+        name: Network(scorer, _identity(trained.get(name)), found.assessors.get(name, name))
+        for name, scorer in scorers.items()
+        if metric(name).network
+    }
+
+
+def _identity(method: Method | None) -> str:
+    """A hash of trained weights; published ones are known by the metric's name."""
+    if method is None:
+        return ""
+    digest = hashlib.sha256()
+    for name, tensor in method.state_dict().items():
+        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
