@@ -4,6 +4,7 @@ import inspect
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,6 +31,7 @@ def objective_digest(study: Study, method: str) -> str:
             "source": source_digest(use),
             "code": [recipe_digest(), measure_digest()],
             "data": training_data_key(study),
+            "judges": judges(study.select.objectives if study.select else ()),
         }
     )
 
@@ -50,8 +52,14 @@ def cell_fingerprint(study: Study, method: str, swept: dict[str, Any], seed: int
             "evaluate": study.evaluate.model_dump(mode="json"),
             "data": [_data_key(study, name) for name in study.evaluate.datasets],
             "missing": [n for n in study.evaluate.metrics if metric(n).unavailable()],
+            "judges": judges(study.evaluate.metrics),
         }
     )
+
+
+def judges(metrics: Iterable[str]) -> list[str]:
+    """Returns which weights or libraries stand behind metrics, where that may differ."""
+    return [metric(name).identity() for name in metrics]
 
 
 def _data_key(study: Study, dataset: str) -> str:

@@ -3,6 +3,7 @@
 import math
 import platform
 import statistics
+import textwrap
 import time
 from collections import Counter
 from importlib.metadata import version
@@ -16,7 +17,7 @@ from bench.evaluate import Measured, evaluate
 from bench.identity import cell_fingerprint
 from bench.images import image_size
 from bench.method import Batch, Method, find_method, known_methods, load_method
-from bench.metrics import METRICS, metric
+from bench.metrics import METRICS, metric, pyiqa
 from bench.place import Place, lock_holder
 from bench.progress import duration
 from bench.protocol import PROTOCOLS
@@ -234,23 +235,41 @@ def inventory(what: str) -> list[Row]:
         ]  # fmt: skip
     if what == "metrics":
         return [
-            {"name": n, "better": m.direction, "unit": m.unit,
-             "kind": "full-reference" if m.reference else "no-reference",
-             "colour": m.colour, "source": m.source, "unavailable": m.unavailable()}
-            for n, m in METRICS.items()
+            *(
+                {"name": n, "better": m.direction, "unit": m.unit, "digits": m.digits,
+                 "kind": "full-reference" if m.reference else "no-reference",
+                 "colour": m.colour, "sizes": m.sizes, "source": m.source,
+                 "remark": m.remark, "unavailable": m.unavailable()}
+                for n, m in METRICS.items()
+            ),
+            {"name": "pyiqa:NAME", "source": f"{pyiqa.identity()}, by name", "names":
+             ", ".join(pyiqa.known()), "colour": "each metric's own; tables name it",
+             "unavailable": None if pyiqa.known() else "pyiqa is not installed"},
         ]  # fmt: skip
-    return [{"name": name, "rules": rules.title} for name, rules in PROTOCOLS.items()]
+    return [
+        {"name": name, "rules": rules.title, "channel": rules.channel, "lr": rules.lr,
+         "border": f"{rules.border_scales} x scale + {rules.border_pixels} pixels",
+         "gray files": rules.gray, "niqe on": rules.niqe,
+         "set's score": ", ".join(f"root of the mean square of {m}" for m in rules.root_mean_square)
+         or "mean over images"}
+        for name, rules in PROTOCOLS.items()
+    ]  # fmt: skip
 
 
 def inventory_text(rows: list[Row]) -> str:
-    """Returns an inventory for people, one entry a paragraph."""
+    """Returns an inventory for people: a line of short facts, and one for each longer one."""
     lines = []
     for row in rows:
-        facts = [str(v) for k, v in row.items() if k not in ("name", "unavailable") and v]
-        lines.append(f"{row['name']:<24} {'; '.join(facts)}")
-        if row.get("unavailable"):
-            lines.append(f"{'':<24} not here: {row['unavailable']}")
-    return "\n".join(lines)
+        facts = {k: str(v) for k, v in row.items() if k != "name" and v not in (None, "")}
+        facts = {"not here" if k == "unavailable" else k: v for k, v in facts.items()}
+        brief = [key for key, fact in facts.items() if len(fact) < 20 and key != "not here"]
+        lines.append(f"{row['name']:<22} {', '.join(f'{key} {facts[key]}' for key in brief)}")
+        for key in [k for k in facts if k not in brief]:
+            text = textwrap.wrap(
+                f"{key}: {facts[key]}", 96, subsequent_indent="  ", break_long_words=False
+            )
+            lines += [f"    {line}" for line in text]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def examine() -> Row:

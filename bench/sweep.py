@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.errors import BenchError
 from bench.executor import Executor, Handle, LocalExecutor, Lost
-from bench.identity import cell_fingerprint, environment, training_data_key
+from bench.identity import cell_fingerprint, environment, judges, training_data_key
 from bench.method import find_method, source_digest
 from bench.metrics import measure_digest, metric
 from bench.place import Place, one_at_a_time, study_lock
@@ -175,6 +175,9 @@ class Driver:
             "the method's source code": source_digest(find_method(self.study.methods[method].use)),
             "bench's own training or scoring code": recipe_digest() + measure_digest(),
             "the training or selection images": training_data_key(self.study),
+            "the weights behind an objective": " ".join(
+                judges(self.study.select.objectives if self.study.select else ())
+            ),
         }
 
     def _reconcile(self) -> None:

@@ -211,6 +211,9 @@ def train_assessors(
         path = metric(name).trained_by
         if path is None or metric(name).unavailable():
             continue
+        if published := metric(name).published():
+            found.assessors[name] = published
+            continue
         stages: list[TrainedStage] = []
         trained[name] = load_method(path)
         yield from train_stages(trained[name], task, train, 0, store, stages)

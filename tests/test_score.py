@@ -701,6 +701,7 @@ def break_database(how: str, file: Path, patch: pytest.MonkeyPatch) -> None:
         whole = file.read_bytes()
         file.write_bytes(whole[:4096] + bytes(reversed(whole[4096:])))
     elif how == "another version":
+        ScoreCache(file).close()
         with contextlib.closing(real(file)) as database:
             database.execute("PRAGMA user_version = 99")
     elif how == "read-only":
@@ -724,12 +725,20 @@ def break_database(how: str, file: Path, patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "how",
-    ["home is a file", "a folder", "damaged", "scrambled", "another version", "read-only",
-     "disk full", "locked"],
-)  # fmt: skip
+    ("how", "told"),
+    [
+        ("home is a file", "Not a directory"),
+        ("a folder", "unable to open"),
+        ("damaged", "not a database"),
+        ("scrambled", "malformed"),
+        ("another version", "another version of bench (layout 99"),
+        ("read-only", "readonly"),
+        ("disk full", "full"),
+        ("locked", "locked"),
+    ],
+)
 def test_without_a_store_the_scores_are_given_and_the_trouble_told(
-    folders: Folders, bench_home: Path, monkeypatch: pytest.MonkeyPatch, how: str
+    folders: Folders, bench_home: Path, monkeypatch: pytest.MonkeyPatch, how: str, told: str
 ) -> None:
     folders.add("a", 1)
     folders.add("b", 0)
@@ -742,7 +751,11 @@ def test_without_a_store_the_scores_are_given_and_the_trouble_told(
     assert found.values("psnr") == {"a": approx(decibel(1)), "b": inf}
     assert (found.computed, found.stored) == (2, 0)
     assert found.trouble and found.trouble.startswith(f"{file}: ")
-    assert "not stored" in found.trouble and "delete the file" in found.trouble
+    assert (
+        told in found.trouble
+        and "not stored" in found.trouble
+        and "delete the file" in found.trouble
+    )
     assert found.trouble in to_json(found)["notes"]
     assert f"- {found.trouble}" in to_markdown(found)
     assert before == (file.read_bytes() if file.is_file() and before else None), "left as it was"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bench.errors import BenchError, unknown
-from bench.metrics import fidelity, lpips, niqe, pyiqa, viqet
+from bench.metrics import fidelity, lpips, nima_ava, niqe, pyiqa, viqet
 from bench.protocol import Image, Noted, Protocol
 from bench.protocol import Unscorable as Unscorable  # for the files of single metrics
 
@@ -43,8 +43,13 @@ class Metric:
     """(device, trained method) -> scorer. Heavy imports and weights are loaded here."""
     unavailable: Callable[[], str | None] = lambda: None
     """Why it cannot be measured on this machine and what to do; None if it can."""
+    published: Callable[[], str | None] = lambda: None
+    """Exact name of published weights on this machine that are used instead of training."""
     trained_by: str | None = None
-    """Dotted path of a Method that the harness trains first, and then gives to `load`."""
+    """Dotted path of a Method that the harness trains first, and then gives to `load`; unless
+    there are published weights."""
+    identity: Callable[[], str] = lambda: ""
+    """Which weights, or which version of a library, decide the score where that may differ."""
     network: bool = False
     """Runs a network: on one device, in one process; the others run in as many as there are."""
     remark: str = ""
@@ -115,18 +120,34 @@ def check_metrics(names: Collection[str]) -> None:
 def _from_pyiqa(name: str) -> Metric:
     facts = pyiqa.facts(name.removeprefix("pyiqa:"))
     return Metric(
-        name, facts.direction, "", digits=4, reference=facts.reference, colour=facts.colour,
+        name, facts.direction, facts.unit, facts.digits, reference=facts.reference,
+        colour=facts.colour, identity=pyiqa.identity,
         sizes="see pyiqa", source=facts.source, network=True,
         load=lambda device, method: pyiqa.scorer(facts.name, device),
         unavailable=lambda: pyiqa.unavailable(facts.name),
+        remark=f"{name} is {facts.source}; colour: {facts.colour}.",
     )  # fmt: skip
 
 
 def _load_nima(device: str, method: "Method | None") -> Scorer:
+    if method is None:
+        source = nima_ava.ava()
+        assert source is not None, "asked for without a trained assessor"
+        return nima_ava.load_ava(source, device)
     from bench.metrics import nima  # torch: listing the metrics must stay light
 
     assert isinstance(method, nima.NIMA)
     return nima.scorer(method, device)
+
+
+def _nima_published() -> str | None:
+    source = nima_ava.ava()
+    return source.name if source else None
+
+
+def _nima_identity() -> str:
+    source = nima_ava.ava()
+    return source.identity() if source else "nima@photos"
 
 
 _SSIM = "Wang et al., Image Quality Assessment, IEEE TIP 2004; ssim_index.m"
@@ -218,7 +239,9 @@ METRICS: dict[str, Metric] = {
             source="Talebi and Milanfar, NIMA: Neural Image Assessment, IEEE TIP 2018; on AVA's "
             "votes where its weights are here, else trained by bench: nima@photos",
             load=_load_nima,
+            published=_nima_published,
             trained_by="bench.metrics.nima.NIMA",
+            identity=_nima_identity,
             network=True,
         ),
         _viqet("viqet", "higher", "MOS", 3, remark=_MOS.format(model="general (day)")),

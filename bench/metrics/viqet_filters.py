@@ -218,11 +218,12 @@ def _flattest(gray: Image, activity: Floats, spread: Floats) -> NDArray[np.intp]
         key = (variation * _structure(_rough_responses(gray)).ravel()) ** (1 / 6)
     # constant blocks are the flattest, whatever rounding makes of their structure
     key[variation == 0] = 0
-    # ten times what the rough responses err by, in blocks of any activity
-    error = key * (1e-4 + 1e-4 / np.maximum(activity.ravel(), 1e-4))
-    limit = np.partition(key + error, count - 1)[count - 1]
-    doubtful = np.flatnonzero((key - error <= limit) & (key > 0) & np.isfinite(key))
-    if np.count_nonzero(key - error <= limit) > count:
+    # far more than the rough responses err by, in blocks of any activity
+    error = 1e-4 + 1e-4 / np.maximum(activity.ravel(), 1e-3)
+    limit = np.partition(key * (1 + error), count - 1)[count - 1]
+    near = key * (1 - error) <= limit
+    if np.count_nonzero(near) > count:
+        doubtful = np.flatnonzero(near & (key > 0) & np.isfinite(key))
         for index in doubtful:
             row, column = divmod(int(index), activity.shape[1])
             structure = _structure(_exact_responses(gray, row, column)).item()

@@ -1,7 +1,7 @@
 """Metrics that run a network, made ready to score: this is what imports torch."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from bench.evaluate import Measured, load_scorers
@@ -35,17 +35,17 @@ def load_networks(names: Sequence[str]) -> dict[str, Network]:
     trained = watched(training, screen)
     scorers = load_scorers(names, choose_device(), trained, found)
     return {
-        name: Network(scorer, _identity(trained.get(name)), found.assessors.get(name, name))
+        name: Network(scorer, _identity(name, trained), found.assessors.get(name, name))
         for name, scorer in scorers.items()
         if metric(name).network
     }
 
 
-def _identity(method: Method | None) -> str:
-    """A hash of trained weights; published ones are known by the metric's name."""
-    if method is None:
-        return ""
+def _identity(name: str, trained: Mapping[str, Method]) -> str:
+    """The metric's own, or a hash of the weights that were trained."""
+    if name not in trained:
+        return metric(name).identity()
     digest = hashlib.sha256()
-    for name, tensor in method.state_dict().items():
-        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+    for key, tensor in trained[name].state_dict().items():
+        digest.update(key.encode() + tensor.cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
