@@ -278,6 +278,8 @@ def score(
 
     if reference and dataset:
         raise BenchError("--reference and --dataset name two references. Give one.")
+    if out and out.exists() and not out.is_dir():
+        raise BenchError(f"--out {out}: is a file. Name a folder.")
     with _only_json(as_json), Counter(f"scoring {folder}") as counter:
         found = score_folder(
             folder,
@@ -318,7 +320,7 @@ def explain(
 ) -> int:
     """Shows the score of a restored IMAGE against its REFERENCE under every known convention."""
     from bench.explain import explain as explained
-    from bench.explain import text
+    from bench.explain.answer import text
 
     found = explained(image, reference, metric, scale, paper)
     if as_json:

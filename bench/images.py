@@ -131,7 +131,7 @@ def _opened(path: Path) -> Iterator["PIL.Image.Image"]:
         raise BenchError(f"{path}: too large to be a photograph: {error}") from None
     except FileNotFoundError:
         raise BenchError(f"{path}: no such file.") from None
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error) as error:
         raise BenchError(
             f"{path}: not a readable image: {error}. Copy or download it again."
         ) from None

@@ -20,12 +20,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from bench import sets
-from bench.method import Batch, Stage
+from bench.images import write_image
+from bench.method import Batch, Stage, to_tensor
 from bench.metrics import metric
 from bench.patches import Patches
-from bench.protocol import PROTOCOLS
+from bench.protocol import PROTOCOLS, as_rgb
 from bench.records import Cell, Score, write_cell
 from bench.train import Plan, choose_device, choose_precision, make_optimizers, update
+from bench.weights import weights_root
 from methods.networks.edsr import EDSRNetwork, ShuffleConv
 from methods.nima_sr import EDSR
 
@@ -40,6 +42,8 @@ def main() -> None:
     print(f"{'what':<46} {'ours':>10} {'other':>10} {'ratio':>6}  other is")
     training_step(device)
     scoring()
+    folders()
+    viqet()
     start_up()
     overhead()
     report()
@@ -128,11 +132,68 @@ def scoring() -> None:
 
     mine = seconds(lambda: [score(sr, hr, rules, 4) for score in scorers])
     line("PSNR-Y + SSIM-Y, 481x321", mine, seconds(peer), "scikit-image")
+    line("PSNR-Y + SSIM-Y, 481x321", mine, seconds(pyiqa_pair(sr, hr), 3), "pyiqa, ycbcr, CPU")
     if why := metric("niqe").unavailable():
         print(f"NIQE: {why}")
-    else:
-        niqe = metric("niqe").load("cpu", None)
-        line("NIQE, 481x321", seconds(lambda: niqe(sr, None, rules, 4)))
+        return
+    niqe = metric("niqe").load("cpu", None)
+    other = seconds(pyiqa_niqe(sr), 3)
+    line("NIQE, 481x321", seconds(lambda: niqe(sr, None, rules, 4)), other, "pyiqa, CPU")
+
+
+def pyiqa_pair(sr: np.ndarray, hr: np.ndarray) -> Callable[[], object]:
+    """PSNR-Y and SSIM-Y as pyiqa computes them, told which Y."""
+    import pyiqa
+
+    options = {"device": "cpu", "color_space": "ycbcr"}
+    measures = [pyiqa.create_metric(name, **options) for name in ("psnry", "ssim")]
+    first, second = (to_tensor(image, torch.device("cpu")) for image in (sr, hr))
+    return lambda: [float(measure(first, second)) for measure in measures]
+
+
+def pyiqa_niqe(sr: np.ndarray) -> Callable[[], object]:
+    """NIQE as pyiqa computes it, with the release's parameters."""
+    import pyiqa
+
+    file = weights_root() / "niqe" / "modelparameters.mat"
+    measure = pyiqa.create_metric("niqe", device="cpu", pretrained_model_path=str(file))
+    image = to_tensor(sr, torch.device("cpu"))
+    return lambda: float(measure(image))
+
+
+def folders() -> None:
+    """`bench score` on 200 pictures of 481x321, the whole process: each picture; then again."""
+    bench = str(Path(sys.executable).with_name("bench"))
+    source = sets.load_pairs("photos_train", 1, "none")
+    pictures = [p for pair in source if min((p := as_rgb(pair.hr())).shape[:2]) > 400]
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        for k in range(200):
+            photo = pictures[k % len(pictures)]
+            top, left = (
+                int(rng.integers(n - m + 1))
+                for n, m in zip(photo.shape[:2], (321, 481), strict=True)
+            )
+            crop = photo[top : top + 321, left : left + 481]
+            write_image(Path(folder) / "hr" / f"{k}.png", crop)
+            write_image(Path(folder) / "sr" / f"{k}.png", np.clip(crop, 4, 250))
+        command = [bench, "score", f"{folder}/sr", "--reference", f"{folder}/hr", "--scale", "4",
+                   "--metrics", "psnr_y,ssim_y,niqe"]  # fmt: skip
+        environment = {**os.environ, "BENCH_HOME": f"{folder}/home"}
+        for what in ("bench score, 3 metrics, each 481x321", "  again, from the store"):
+            began = time.perf_counter()
+            subprocess.run(command, env=environment, capture_output=True, check=True)
+            line(what, (time.perf_counter() - began) / 200)
+
+
+def viqet() -> None:
+    """VIQET of a 768x512 picture, all features; its own tool takes 12.2 s, as stated for it."""
+    from bench.metrics.viqet import measure
+
+    (photo,) = (p.hr() for p in sets.load_pairs("photos_train", 1, "none") if "retina" in p.stem)
+    crops = [np.ascontiguousarray(photo[k : k + 512, :768]) for k in range(REPEATS + 1)]
+    turn = iter(crops)  # the last picture is remembered
+    line("VIQET, 768x512", seconds(lambda: measure(next(turn))), 12.2, "the native tool, stated")
 
 
 def start_up() -> None:

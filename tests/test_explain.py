@@ -14,7 +14,8 @@ from skimage.metrics import structural_similarity as skimage_ssim
 
 from bench.degrade import imresize
 from bench.errors import BenchError
-from bench.explain import Explanation, explain, rounds_to, text
+from bench.explain import Explanation, explain, rounds_to
+from bench.explain.answer import text
 from bench.images import read_image, write_image
 from bench.metrics import METRICS
 from bench.metrics.fidelity import psnr, psnr_y, ssim, ssim_y

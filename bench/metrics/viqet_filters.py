@@ -344,5 +344,5 @@ def _local_deviation(working: Image) -> NDArray[np.float32]:
     for channel in cv2.split(working):
         plane = channel.astype(np.float64)  # in flat areas the squares cancel to the last digits
         variance = smooth(plane * plane) - smooth(plane) ** 2
-        total += np.sqrt(np.abs(variance).astype(np.float32))
+        total += np.sqrt(np.abs(variance.astype(np.float32)))
     return np.asarray(total / 3)

@@ -7,7 +7,6 @@ what a single-channel file is, SSIM's window, and whether the two images lie on 
 import math
 import os
 import re
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -16,13 +15,24 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bench.degrade import filter_valid, gaussian_taps
 from bench.errors import BenchError, unknown
+from bench.explain.similarity import (
+    EDGES,
+    GAUSSIAN,
+    SAMPLE,
+    SHRUNK,
+    SKIMAGE,
+    STRIP,
+    ZEROS,
+    Compared,
+    Plane,
+    inside,
+    maps_of,
+    similarities,
+)
 from bench.images import read_image
-from bench.metrics import METRICS, niqe
-from bench.metrics.fidelity import structural_similarity
+from bench.metrics import niqe
 from bench.protocol import (
     PROTOCOLS,
     Image,
@@ -40,10 +50,6 @@ Channel = Literal["rgb", "blue", "y", "y-round", "y-image", "gray", "gray-round"
 GrayRule = Literal["native", "rgb"]
 Shift = tuple[int, int]
 """(dx, dy): IMAGE moved to the right and down by so many pixels."""
-Plane = NDArray[np.floating[Any]]
-"""(H, W), 0 to 255; float32 where all values are whole."""
-Compared = tuple[Plane, Plane]
-"""IMAGE's plane and REFERENCE's."""
 Score = float | str
 """A value, or why there is none."""
 
@@ -71,21 +77,16 @@ _OF_GRAY_FILE: dict[Channel, str] = _CHANNELS | {
 }
 
 _MEAN = "mean of the channels' PSNR"
-_SKIMAGE = "skimage default (7x7 uniform)"
-_SAMPLE = "skimage Gaussian, sample cov."
-_ZEROS = "zero-padded (pytorch-ssim)"
-_EDGES = "edge-padded (MATLAB's ssim)"
-_SHRUNK = "ssim.m, which shrinks first"
 _VARIANTS: dict[str, tuple[Channel, ...]] = {
-    _SKIMAGE: ("rgb", "y", "gray-round"),
-    _SAMPLE: ("rgb", "y", "gray-round"),
-    _ZEROS: ("rgb", "y", "gray-round"),
-    _EDGES: ("y", "gray-round"),  # MATLAB's ssim takes RGB for a volume
-    _SHRUNK: ("y", "gray-round"),
+    SKIMAGE: ("rgb", "y", "gray-round"),
+    SAMPLE: ("rgb", "y", "gray-round"),
+    ZEROS: ("rgb", "y", "gray-round"),
+    EDGES: ("y", "gray-round"),  # MATLAB's ssim takes RGB for a volume
+    SHRUNK: ("y", "gray-round"),
 }
 """Variants of SSIM, and the channels they are used on."""
 
-_USUAL = {
+USUAL = {
     "psnr": "peak 255",
     "ssim": "ssim_index.m: Gaussian 11x11 where it fits",
     "niqe": "parameters of the authors' release",
@@ -124,12 +125,14 @@ _PROGRAMS: tuple[tuple[str, Channel, int, str], ...] = (
 """(metric, channel, border in scales, program): what no protocol of ours stands for. "about": pyiqa
 clips what is negative in SSIM, and differs a little in NIQE."""
 
-_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-_GAUSSIAN, _UNIFORM = gaussian_taps(11, 1.5), np.full(7, 1 / 7)
-_LISTED = 8
-_OTHERWISE = "Then picture, LR or weights differ, or the number is the mean of a set."
-_STRIP = 64
-"""Rows worked on at a time, so that they stay in the processor's cache."""
+
+def signed(shift: Shift) -> str:
+    """Returns "(+1, 0)"."""
+    return f"({step(shift[0])}, {step(shift[1])})"
+
+
+def step(pixels: int) -> str:
+    return f"{pixels:+d}" if pixels else "0"
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ class Convention:
 
     @property
     def name(self) -> str:
-        moved = "" if self.shift == (0, 0) else f"IMAGE moved by {_signed(self.shift)}"
+        moved = "" if self.shift == (0, 0) else f"IMAGE moved by {signed(self.shift)}"
         parts = (self.channel, self.variant, f"border {self.border}", moved)
         return ", ".join(part for part in parts if part)
 
@@ -390,11 +393,9 @@ def _too_small(metric: str, image: Image, border: int) -> str | None:
         height, width = shave(image, border).shape[:2]
     except Unscorable as error:
         return str(error)
-    if metric != "ssim" or min(height, width) >= len(_GAUSSIAN):
+    if metric != "ssim" or min(height, width) >= len(GAUSSIAN):
         return None
-    return (
-        f"SSIM needs {len(_GAUSSIAN)} pixels a side; a border of {border} leaves {width}x{height}"
-    )
+    return f"SSIM needs {len(GAUSSIAN)} pixels a side; a border of {border} leaves {width}x{height}"
 
 
 def _used_by(metric: str, pair: _Pair) -> dict[tuple[Channel, int], list[str]]:
@@ -429,7 +430,7 @@ def _channel_of(metric: str, rules: Protocol, gray_file: bool) -> Channel:
 def _psnr_rows(pair: _Pair, borders: Sequence[int]) -> Iterator[_Row]:
     for channel, planes in pair.planes.items():
         errors = [
-            [float(_inside(squares, b).mean(dtype=np.float64)) for b in borders]
+            [float(inside(squares, b).mean(dtype=np.float64)) for b in borders]
             for squares in (np.square(first - second) for first, second in planes)
         ]
         columns = list(zip(*errors, strict=True))
@@ -445,7 +446,7 @@ def _ssim_rows(pair: _Pair, borders: Sequence[int]) -> Iterator[_Row]:
         for both in planes
     ]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = pool.map(lambda arguments: _similarities(*arguments), work)
+        done = pool.map(lambda arguments: similarities(*arguments), work)
         scores = {channel: [next(done) for _ in planes] for channel, planes in pair.planes.items()}
     for variant in ("", *_VARIANTS):
         for channel, found in scores.items():
@@ -472,17 +473,12 @@ def _niqe_rows(pair: _Pair, borders: Sequence[int]) -> Iterator[_Row]:
 
     channels: tuple[Channel, ...] = ("y-round", "gray-round", "y", "gray")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        work = [_inside(pair.planes[channel][0][0], b) for channel in channels for b in borders]
+        work = [inside(pair.planes[channel][0][0], b) for channel in channels for b in borders]
         done = pool.map(naturalness, work)
         yield from (_Row(channel, "", [next(done) for _ in borders]) for channel in channels)
 
 
 _ROWS = {"psnr": _psnr_rows, "ssim": _ssim_rows, "niqe": _niqe_rows}
-
-
-def _inside(plane: Plane, border: int) -> Plane:
-    height, width = plane.shape
-    return plane[border : height - border, border : width - border]
 
 
 def _average(values: Iterable[float]) -> float:
@@ -493,93 +489,13 @@ def _decibel(mean_square: float) -> float:
     return 10 * math.log10(255**2 / mean_square) if mean_square else math.inf
 
 
-def _similarities(
-    planes: Compared, borders: Sequence[int], variants: Sequence[str]
-) -> dict[str, list[float]]:
-    """Variant -> SSIM inside each border, the usual one under ""."""
-    # n / (n - 1) for windows of n pixels: variances of a sample
-    usual, sample = _maps(*planes, _GAUSSIAN, 1, 121 / 120)
-    maps = {"": usual}
-    if _SAMPLE in variants:
-        maps[_SAMPLE] = sample
-    if _SKIMAGE in variants:
-        maps[_SKIMAGE] = _maps(*planes, _UNIFORM, 49 / 48)[0]
-    found: dict[str, list[float]] = {name: [] for name in ("", *variants)}
-    for border in borders:
-        first, second, inner = (_inside(plane, border) for plane in (*planes, usual))
-        for variant, values in found.items():
-            if variant in maps:  # where nothing is padded, a part of the whole map
-                values.append(float(_inside(maps[variant], border).mean()))
-            elif variant == _SHRUNK:
-                values.append(_shrunk(first, second))
-            else:
-                values.append(_padded(first, second, inner, zeros=variant == _ZEROS))
-    return found
-
-
-def _maps(
-    first: Plane, second: Plane, taps: NDArray[np.float64], *corrections: float
-) -> list[Plane]:
-    """SSIM of every window that fits, for each factor that variances are to be corrected by."""
-    height, width = (side - len(taps) + 1 for side in first.shape)
-    maps = [np.empty((height, width)) for _ in corrections]
-    for i in range(0, height, _STRIP):
-        rows = slice(i, i + _STRIP + len(taps) - 1)
-        a, b = first[rows].astype(np.float64), second[rows].astype(np.float64)
-        mean1, mean2, squares, products = filter_valid(
-            np.stack([a, b, a * a + b * b, 2 * a * b]), taps
-        )
-        mean_squares, mean_products = mean1 * mean1 + mean2 * mean2, 2 * mean1 * mean2
-        luminance = (mean_products + _C1) / (mean_squares + _C1)
-        for map_, factor in zip(maps, corrections, strict=True):
-            structure = factor * (products - mean_products) + _C2
-            structure /= factor * (squares - mean_squares) + _C2
-            map_[i : i + _STRIP] = luminance * structure
-    return maps
-
-
-def _padded(first: Plane, second: Plane, inner: Plane, *, zeros: bool) -> float:
-    """SSIM of a window round every pixel. inner: the map where the windows fit.
-
-    Padding, with zeros or the edge's values, changes only a frame of 5 pixels; four strips give it.
-    """
-    p, near = len(_GAUSSIAN) // 2, len(_GAUSSIAN) - 1
-    strips = (
-        (np.s_[:near, :], ((p, 0), (p, p))),
-        (np.s_[-near:, :], ((0, p), (p, p))),
-        (np.s_[:, :near], ((0, 0), (p, 0))),
-        (np.s_[:, -near:], ((0, 0), (0, p))),
-    )
-    total = inner.sum()
-    for part, edges in strips:
-        padded = [np.pad(x[part], edges, "constant" if zeros else "edge") for x in (first, second)]
-        total += _maps(padded[0], padded[1], _GAUSSIAN, 1)[0].sum()
-    return float(total) / first.size
-
-
-def _shrunk(first: Plane, second: Plane) -> float:
-    """SSIM after ssim.m's automatic downsampling: means of f x f pixels, f = round(side / 256)."""
-    factor = max(1, math.floor(min(first.shape) / 256 + 0.5))
-    return structural_similarity(_block_means(first, factor), _block_means(second, factor))
-
-
-def _block_means(plane: Plane, factor: int) -> NDArray[np.float64]:
-    """Every factor-th output of MATLAB's imfilter with a box, the border mirrored."""
-    edges = ((factor - 1) // 2, factor // 2)
-    wide = np.pad(plane.astype(np.float64), (edges, edges), "symmetric")
-    height, width = (-(-side // factor) for side in plane.shape)
-    rows = wide[: height * factor].reshape(height, factor, -1).sum(axis=1)
-    blocks = rows[:, : width * factor].reshape(height, width, factor).sum(axis=2)
-    return np.asarray(blocks / factor**2)
-
-
 # --- shifts ---------------------------------------------------------------------------------------
 
 
 def _moved_channels(metric: str, pair: _Pair) -> tuple[Channel, ...]:
     """What is shifted: nothing for NIQE, or if hardly more than SSIM's window is left."""
     left = min(pair.sr.shape[:2]) - 2 * pair.shift_border
-    return () if metric == "niqe" or left < len(_GAUSSIAN) + REACH else ("y", "rgb")
+    return () if metric == "niqe" or left < len(GAUSSIAN) + REACH else ("y", "rgb")
 
 
 def _alignment(channel: Channel, metric: str, pair: _Pair) -> tuple[list[Convention], Alignment]:
@@ -612,19 +528,19 @@ def _moved(planes: Compared, shift: Shift, border: int) -> Compared:
     (first, second), (dx, dy) = planes, shift
     height, width = first.shape
     part = first[border - dy : height - border - dy, border - dx : width - border - dx]
-    return part, _inside(second, border)
+    return part, inside(second, border)
 
 
 def _mean_square(first: Plane, second: Plane) -> float:
     total = 0.0
-    for i in range(0, len(first), _STRIP):
-        difference = first[i : i + _STRIP] - second[i : i + _STRIP]
+    for i in range(0, len(first), STRIP):
+        difference = first[i : i + STRIP] - second[i : i + STRIP]
         total += float(np.einsum("ij,ij->", difference, difference))
     return total / first.size
 
 
 def _similarity(both: Compared) -> float:
-    return float(_maps(*both, _GAUSSIAN, 1)[0].mean())
+    return float(maps_of(*both, GAUSSIAN, 1)[0].mean())
 
 
 def _between(errors: dict[Shift, float], best: Shift) -> tuple[float, float]:
@@ -638,192 +554,3 @@ def _between(errors: dict[Shift, float], best: Shift) -> tuple[float, float]:
             if curvature > 0:
                 fractions[axis] = (errors[before] - errors[after]) / (2 * curvature)
     return x + fractions[0], y + fractions[1]
-
-
-# --- for people -----------------------------------------------------------------------------------
-
-
-def text(explanation: Explanation) -> str:
-    """Returns the answer for a terminal, at most 100 columns wide."""
-    parts = (_head, _table, _printed_by, _grids, _aligned, _verdict)
-    return "\n\n".join("\n".join(lines) for part in parts if (lines := part(explanation)))
-
-
-def _head(explanation: Explanation) -> list[str]:
-    metric, (height, width) = explanation.metric, explanation.size
-    lines = [
-        f"{metric.upper()} ({_USUAL[metric]}), scale {explanation.scale}, {width}x{height} pixels",
-        f"IMAGE      {_short(explanation.image, 89)}",
-    ]
-    if explanation.reference is None:
-        return [*lines, "REFERENCE  not looked at: NIQE is of IMAGE alone. Lower is better."]
-    remarks = ""
-    if explanation.reference_size != explanation.size:
-        full_height, full_width = explanation.reference_size
-        remarks += f", cropped from {full_width}x{full_height} at the right and bottom"
-    if explanation.gray_file:
-        remarks += ", a single-channel file"
-    return [*lines, f"REFERENCE  {_short(explanation.reference, 89 - len(remarks))}{remarks}"]
-
-
-def _short(path: Path, wide: int) -> str:
-    """A path, or as much of its end as there is room for."""
-    return str(path) if len(str(path)) <= wide else f"...{str(path)[3 - wide :]}"
-
-
-def _table(explanation: Explanation) -> list[str]:
-    """Channels and variants down, borders across; then why cells are empty."""
-    rows: dict[str, list[str]] = {}
-    for c in _unmoved(explanation):
-        label = f"{c.variant}: {_brief(c.channel)}" if c.variant else c.channel
-        rows.setdefault(label, []).append(_number(explanation.metric, c.value))
-    borders = dict.fromkeys(c.border for c in explanation.conventions)
-    wide = max(28, *map(len, rows))
-    column = max(8, *(len(cell) for row in rows.values() for cell in row)) + 2
-    lines = [
-        "Pixels left out on each side".ljust(wide) + "".join(f"{b:>{column}}" for b in borders)
-    ]
-    lines += [
-        label.ljust(wide) + "".join(cell.rjust(column) for cell in row)
-        for label, row in rows.items()
-    ]
-    missing = dict.fromkeys(c.why for c in explanation.conventions if math.isnan(c.value))
-    return lines + [line for why in missing for line in _wrapped(f"-  {why}", 3)]
-
-
-def _unmoved(explanation: Explanation) -> list[Convention]:
-    return [c for c in explanation.conventions if c.shift == (0, 0)]
-
-
-def _brief(channel: str) -> str:
-    return channel.partition(" (")[0]
-
-
-def _number(metric: str, value: float, more: int = 0) -> str:
-    if math.isnan(value):
-        return "-"
-    return "inf (equal)" if math.isinf(value) else f"{value:.{METRICS[metric].digits + more}f}"
-
-
-def _printed_by(explanation: Explanation) -> list[str]:
-    used = [c for c in explanation.conventions if c.used_by]
-    numbers = [_number(explanation.metric, c.value) for c in used]
-    wide = max(map(len, numbers))
-    lines = ["Who prints which"]
-    for c, number in zip(used, numbers, strict=True):
-        lines += _wrapped(f"  {number:>{wide}}  {c.name}: {'; '.join(c.used_by)}", wide + 4)
-    if explanation.metric == "psnr":
-        lines.append(
-            f"Y in studio swing always lies {SWING:.2f} dB above Y in full range: "
-            "20 log10(255/219)."
-        )
-    if explanation.metric == "niqe":
-        lines.append("MATLAB's built-in niqe() has other parameters; it is not computed here.")
-    return lines
-
-
-def _grids(explanation: Explanation) -> list[str]:
-    """PSNR of all shifts, of Y and of RGB side by side."""
-    if explanation.metric != "psnr" or not explanation.alignments:
-        return []
-    border, steps = explanation.alignments[0].border, range(-REACH, REACH + 1)
-    found = {
-        (c.channel, c.shift): f"{c.value:.2f}"
-        for c in explanation.conventions
-        if c.border == border and not c.variant
-    }
-    channels = [a.channel for a in explanation.alignments]
-    head = "".join(f"{_step(dx):>8}" for dx in steps)
-    lines = [
-        f"IMAGE moved by (dx, dy) pixels, border {border}",
-        "   dy dx" + (" " * 4).join(f"{_brief(channel):^42}" for channel in channels).rstrip(),
-        " " * 6 + (" " * 6).join(head for _ in channels),
-    ]
-    for dy in steps:
-        values = ("".join(f"{found[c, (dx, dy)]:>8}" for dx in steps) for c in channels)
-        lines.append(f"{_step(dy):>5} " + (" " * 6).join(values))
-    return lines
-
-
-def _step(pixels: int) -> str:
-    return f"{pixels:+d}" if pixels else "0"
-
-
-def _signed(shift: Shift) -> str:
-    return f"({_step(shift[0])}, {_step(shift[1])})"
-
-
-def _aligned(explanation: Explanation) -> list[str]:
-    """Whether moving IMAGE would make it fit better."""
-    if not explanation.alignments:
-        return [] if explanation.metric == "niqe" else ["Too small to look for shifts."]
-    y = explanation.alignments[0]
-    found = next((a for a in explanation.alignments if not a.aligned), y)
-    fractions = "({:+.2f}, {:+.2f})".format(*(round(x, 2) + 0.0 for x in found.between))  # no -0
-    if found.aligned:
-        return [f"Aligned: of all shifts (0, 0) fits best; with fractions of a pixel {fractions}."]
-    doubt = "the two are not aligned (half-pixel convention? unknown track?)."
-    if found.shift == (0, 0):
-        doubt = f"Of whole pixels (0, 0) fits best, {fractions} would fit better still: {doubt}"
-    else:
-        gain = f"{found.gain:+.2f} dB" if math.isfinite(found.gain) else "there they are equal"
-        there = next(
-            _number(explanation.metric, c.value)
-            for c in explanation.conventions
-            if c.channel == found.channel and c.shift == found.shift
-        )
-        doubt = (
-            f"IMAGE fits REFERENCE best when moved by {_signed(found.shift)}: {gain}: {doubt} "
-            f"{explanation.metric.upper()} of {_brief(found.channel)} is then {there}; with "
-            f"fractions of a pixel {fractions}."
-        )
-    if half := (explanation.scale - 1) / 2:
-        doubt += f" Resizing that aligns corners instead of centres moves by {half:g} pixels."
-    return _wrapped(doubt, 2)
-
-
-def _verdict(explanation: Explanation) -> list[str]:
-    """What matches the paper's number."""
-    if (paper := explanation.paper) is None:
-        return []
-    tried = sum(not math.isnan(c.value) for c in explanation.conventions)
-    if not (matches := explanation.matches()):
-        lines = [
-            f"{paper} matches none of {tried} conventions. The nearest, and how far they are off"
-        ]
-        for c in explanation.nearest():
-            lines += _found(explanation, c, f"{c.value - float(paper):+.4f}  ")
-        return lines + _swung(explanation) + [_OTHERWISE]
-    lines = [f"{paper} matches {len(matches)} of {tried} conventions"]
-    for c in matches[:_LISTED]:
-        lines += _found(explanation, c)
-    if len(matches) > _LISTED:
-        lines.append(f"  and {len(matches) - _LISTED} more")
-    several = (
-        "This image cannot tell them apart: " if len(matches) > 1 else "One may match by chance: "
-    )
-    return [*lines, several + "try another image of the set."]
-
-
-def _found(explanation: Explanation, c: Convention, remark: str = "") -> list[str]:
-    number = f"  {_number(explanation.metric, c.value, more=2)}  {remark}"
-    used = f": {'; '.join(c.used_by)}" if c.used_by else ""
-    return _wrapped(f"{number}{c.name}{used}", len(number))
-
-
-def _swung(explanation: Explanation) -> list[str]:
-    """A difference of just 1.32 dB, which is no accident."""
-    if explanation.metric != "psnr" or (paper := explanation.paper) is None:
-        return []
-    for c in sorted(_unmoved(explanation), key=lambda c: not c.used_by):
-        for sign, side in ((1, "above"), (-1, "below")):
-            if rounds_to(c.value + sign * SWING, paper):
-                return _wrapped(
-                    f"{paper} lies {SWING:.2f} dB {side} {c.name}: studio swing taken for full "
-                    "range, or the reverse?", 2
-                )  # fmt: skip
-    return []
-
-
-def _wrapped(line: str, indent: int) -> list[str]:
-    return textwrap.wrap(line, 100, subsequent_indent=" " * indent, break_on_hyphens=False)
