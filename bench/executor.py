@@ -121,6 +121,7 @@ class LocalExecutor:
 
 def _work(pipe: Connection, job: Job, threads: int, slot: int) -> None:
     """What a worker process does. Ctrl-C is the driver's business; without driver it ends."""
+    os.environ["OPENCV_FOR_THREADS_NUM"] = str(threads)  # read when OpenCV is first imported
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

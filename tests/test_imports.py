@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 ARROWS = {
     "cli": "api counter datacheck errors explain fetch located_yaml metrics overview progress "
     "report score sets",
-    "overview": "errors evaluate identity images method metrics place progress protocol records sets "
-    "space stages store study sweep tracking train trial weights",
+    "overview": "errors evaluate identity images method metrics place progress protocol records "
+    "sets space stages store study sweep tracking train trial weights",
     "api": "check errors evaluate method metrics progress protocol records report score "
     "sets store study sweep train trial",
     "score": "errors evaluate images method metrics processes progress protocol sets store study "
@@ -74,12 +74,12 @@ DOORS = {
     "skimage": set(),
     "sklearn": set(),
     "scipy": set(),
-    "cv2": {f"bench/metrics/viqet{part}.py" for part in ("", "_features", "_filters", "_flat")},
+    "cv2": {f"bench/metrics/viqet{part}.py" for part in ("", "_features", "_filters")},
 }
 """Framework -> the only files that may import it."""
 
-FOR_METHODS = {"degrade", "errors", "method", "metrics", "protocol", "weights"}
-"""What a method may be made of."""
+FOR_METHODS = {"degrade", "errors", "method", "metrics", "protocol", "sets", "weights"}
+"""What a method may be made of; sets for what a stage is examined on."""
 
 HEAVY = ("torch", "torchvision", "mlflow", "optuna", "pandas", "rich", "matplotlib", "scipy",
          "skimage", "sklearn", "PIL", "yaml", "pydantic", "numpy")  # fmt: skip

@@ -857,7 +857,7 @@ def gone(pid: int) -> bool:
 def test_a_killed_run_goes_on_where_it_was_and_leaves_no_process(
     folders: Folders, bench_home: Path
 ) -> None:
-    many(folders, 40)
+    many(folders, 120)
     run = Run(folders)
     kit.until(lambda: stored(bench_home) >= 30)
     workers = run.workers()
@@ -868,14 +868,14 @@ def test_a_killed_run_goes_on_where_it_was_and_leaves_no_process(
     kit.until(lambda: all(map(gone, workers)), "the end of the workers")
     kept = stored(bench_home)
     found = folders.score(*SLOW, workers=2)
-    assert counts(found) == (120 - kept, kept) and kept >= 30
+    assert counts(found) == (360 - kept, kept) and kept >= 30
     assert found.mean("psnr") == approx(decibel(1))
 
 
 def test_a_killed_worker_is_one_message_and_the_next_run_goes_on(
     folders: Folders, bench_home: Path
 ) -> None:
-    many(folders, 40)
+    many(folders, 120)
     run = Run(folders)
     kit.until(lambda: stored(bench_home) >= 15)
     os.kill(run.workers()[0], signal.SIGKILL)
@@ -885,12 +885,12 @@ def test_a_killed_worker_is_one_message_and_the_next_run_goes_on(
     assert "fewer --workers" in err
     kept = stored(bench_home)
     assert kept >= 15
-    assert counts(folders.score(*SLOW, workers=2)) == (120 - kept, kept)
+    assert counts(folders.score(*SLOW, workers=2)) == (360 - kept, kept)
 
 
 @pytest.mark.parametrize("moment", ["at once", "under way"])
 def test_ctrl_c_stores_what_was_done(folders: Folders, bench_home: Path, moment: str) -> None:
-    many(folders, 40)
+    many(folders, 120)
     run = Run(folders)
     if moment == "at once":
         kit.until(run.workers)  # they are still importing
@@ -903,7 +903,7 @@ def test_ctrl_c_stores_what_was_done(folders: Folders, bench_home: Path, moment:
     assert line.startswith("Interrupted. Nothing is lost; to go on: bench score ")
     kept = stored(bench_home)
     assert kept >= 15 or moment == "at once"
-    assert counts(folders.score(*SLOW, workers=2)) == (120 - kept, kept)
+    assert counts(folders.score(*SLOW, workers=2)) == (360 - kept, kept)
 
 
 def test_two_runs_at_once_share_a_store(folders: Folders, bench_home: Path) -> None:

@@ -334,6 +334,12 @@ def _gray_variation(gray: Image) -> float:
 
 def _colour_variation(colours: Image, hue: Image) -> float:
     """The root of: mean deviation between the normalised channels, times the hue's deviation."""
-    normalised = colours / (colours.mean(axis=(0, 1)) + 1)
-    between = normalised.std(axis=2, ddof=1).mean()
-    return float(np.sqrt(between * (hue / 180).std()))
+    import cv2
+
+    red, green, blue = (
+        channel / (mean + 1)
+        for channel, mean in zip(cv2.split(colours), cv2.mean(colours), strict=False)
+    )
+    # the sample variance of three numbers, by their differences
+    squares = (red - green) ** 2 + (green - blue) ** 2 + (blue - red) ** 2
+    return float(np.sqrt(np.sqrt(squares / 6).mean() * (hue / 180).std()))
