@@ -229,7 +229,7 @@ class _Check:
         task = self.document.data.get("task")
         given = task.get("degradation") if isinstance(task, dict) else None
         path: Keys = ("task", "degradation")
-        if isinstance(given, str) and given not in sets.LR_SOURCES:
+        if isinstance(given, str) and not sets.is_lr_source(given):
             self.add(path, unknown("degradation", given, sets.LR_SOURCES))
             self.broken.add(path)
         elif self.task and self.task.degradation == "none" and self.task.scale != 1:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bench import raw, sets
 from bench.catalog import Dataset
-from bench.degrade import DEGRADATIONS
+from bench.degrade import DEGRADATIONS, find_degradation
 from bench.errors import BenchError, unknown
 from bench.images import (
     folder_entries,
@@ -317,7 +317,7 @@ def degrade_set(source: str, scale: int, out: Path, degradation: str = "bicubic"
     Each file is there whole or not at all. Raises BenchError before the first one is written where
     one of them would replace another picture, and for what `sets.load_pairs` refuses.
     """
-    if degradation not in DEGRADATIONS:
+    if find_degradation(degradation) is None:
         raise BenchError(unknown("degradation", degradation, DEGRADATIONS))
     pairs = sets.load_originals(source, scale, degradation)
     if out.resolve() in {p.hr_path.parent.resolve() for p in pairs if p.hr_path}:

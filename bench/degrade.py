@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -228,9 +228,9 @@ def _bicubic_blur(hr: Image, scale: int, seed: int) -> Image:
     return blur(imresize(hr, 1 / scale), sigma=1.6, size=7)
 
 
-def _jpeg_lanczos(hr: Image, scale: int, seed: int) -> Image:
+def _jpeg_lanczos(hr: Image, scale: int, seed: int, quality: int = 75) -> Image:
     """RTS's training data: JPEG, then Lanczos-3 shrinking. It gives no quality; 75 is the usual."""
-    return imresize(jpeg(hr, quality=75), 1 / scale, kernel="lanczos3")
+    return imresize(jpeg(hr, quality), 1 / scale, kernel="lanczos3")
 
 
 def _low_light(hr: Image, scale: int, seed: int) -> Image:
@@ -240,11 +240,21 @@ def _low_light(hr: Image, scale: int, seed: int) -> Image:
     return noise(dark, 5.0, np.random.default_rng(seed))
 
 
-DEGRADATIONS: dict[str, Callable[[Image, int, int], Image]] = {
+Degradation = Callable[[Image, int, int], Image]
+"""(HR whose size the scale divides, scale, seed) -> LR, exactly scale times smaller."""
+
+DEGRADATIONS: dict[str, Degradation] = {
     "none": _none,
     "bicubic": _bicubic,
     "bicubic_blur": _bicubic_blur,
     "jpeg_lanczos": _jpeg_lanczos,
     "low_light": _low_light,
 }
-"""(HR whose size the scale divides, scale, seed) -> LR, exactly scale times smaller."""
+
+
+def find_degradation(name: str) -> Degradation | None:
+    """Returns the degradation of that name, also "jpeg_lanczos:QUALITY"; None if there is none."""
+    kind, colon, quality = name.partition(":")
+    if colon and kind == "jpeg_lanczos" and quality.isdecimal() and 1 <= int(quality) <= 100:
+        return partial(_jpeg_lanczos, quality=int(quality))
+    return DEGRADATIONS.get(name)

@@ -97,7 +97,7 @@ class Method(nn.Module):
         bound = inspect.signature(cls.__init__).bind_partial(method, *args, **kwargs)
         bound.apply_defaults()
         method.__dict__["hyperparameters"] = {
-            name: value for name, value in bound.arguments.items() if name not in ("self", "kwargs")
+            name: value for name, value in bound.arguments.items() if name not in ("self", "args", "kwargs")
         }
         return method
 
@@ -235,7 +235,8 @@ def check_hyperparameters(
     takes = {
         name: parameter
         for name, parameter in inspect.signature(cls.__init__).parameters.items()
-        if name != "self" and parameter.kind is not parameter.VAR_KEYWORD
+        if name != "self"
+        and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
     }
     fields: dict[str, Any] = {
         name: (

@@ -18,16 +18,21 @@ import numpy as np
 from bench import raw
 from bench.catalog import COMMON, FLAT, Dataset, Layout
 from bench.catalog import DATASETS as DATASETS
-from bench.degrade import DEGRADATIONS
+from bench.degrade import DEGRADATIONS, find_degradation
 from bench.errors import BenchError, unknown
 from bench.images import folder_entries, image_size, is_image, scan_images
 from bench.images import read_image as read_image
 from bench.images import write_image as write_image
 from bench.protocol import Image, Input, as_rgb
 
-LR_SOURCES = (*DEGRADATIONS, "unknown")
+LR_SOURCES = (*DEGRADATIONS, "jpeg_lanczos:QUALITY", "unknown")
 """What `degradation` may be: a function that makes LR from HR, or DIV2K's unknown track, of which
 there are published files alone."""
+
+
+def is_lr_source(degradation: str) -> bool:
+    """Whether LR can come from it."""
+    return degradation == "unknown" or find_degradation(degradation) is not None
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,9 @@ class Pair:
         if self.lr_path is not None:
             return read_image(self.lr_path)
         seed = zlib.crc32(self.stem.encode())  # each image its own noise, the same in every run
-        return DEGRADATIONS[self.degradation](self.hr(), self.scale, seed)
+        degrade = find_degradation(self.degradation)
+        assert degrade is not None, self.degradation
+        return degrade(self.hr(), self.scale, seed)
 
     def hr_size(self) -> tuple[int, int]:
         """Returns (height, width) of `hr()` from headers alone. Raises BenchError as it does."""
@@ -317,7 +324,7 @@ def _find_pairs(name: str, scale: int, degradation: str, track: str | None) -> F
 
 def _check_request(entry: Dataset, scale: int, degradation: str) -> None:
     """Raises BenchError for what the set cannot have, wherever it lies."""
-    if degradation not in LR_SOURCES:
+    if not is_lr_source(degradation):
         raise BenchError(unknown("degradation", degradation, LR_SOURCES))
     if scale < 1:
         raise BenchError(f"scale {scale}: it has to be 1 or more.")

@@ -64,7 +64,8 @@ def check_facts(cls: type[Method], scale: int) -> None:
     takes = dict(inspect.signature(cls.__init__).parameters)
     takes.pop("self")
     for name, parameter in takes.items():
-        assert parameter.kind is inspect.Parameter.KEYWORD_ONLY, f"{name}: keyword only, after *"
+        inherited = cls.__init__ is nn.Module.__init__  # nothing to choose, so nothing written
+        assert inherited or parameter.kind is parameter.KEYWORD_ONLY, f"{name}: keyword only"
         assert parameter.annotation is not inspect.Parameter.empty, f"{name}: has no type"
 
 

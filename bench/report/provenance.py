@@ -208,6 +208,7 @@ def sections(study: Study, cells: Sequence[Cell], rows: Sequence[Row]) -> list[S
             ),
         )
     )
+    found += _stages(rows)
     found.append(
         Section(
             "Data sets",
@@ -220,6 +221,21 @@ def sections(study: Study, cells: Sequence[Cell], rows: Sequence[Row]) -> list[S
         )
     )
     return found
+
+
+def _stages(rows: Sequence[Row]) -> list[Section]:
+    """Every stage that was trained, once, with what its own examination found."""
+    seen: dict[str, tuple[str, ...]] = {}
+    for row in rows:
+        for cell in row.cells:
+            for s in cell.stages:
+                if s.key not in seen:
+                    found = ", ".join(f"{name} {value:.4g}" for name, value in s.examined.items())
+                    trained = f"{s.steps} updates, {s.seconds:.0f} s"
+                    seen[s.key] = (row.method, str(cell.seed), s.name, f"{s.parameters:,}", trained,
+                                   found or DASH)  # fmt: skip
+    header = ("method", "seed", "stage", "parameters", "trained", "found by its examination")
+    return [Section("Stages, each trained once", header, tuple(seen.values()))] if seen else []
 
 
 def _objectives(study: Study, rows: Sequence[Row]) -> Section:

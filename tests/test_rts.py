@@ -1,0 +1,149 @@
+"""RTS: stages that are trained once, targets that the network made itself, Lanczos down."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import smooth
+
+from bench.degrade import find_degradation, imresize_float
+from bench.method import Batch, Stage, to_tensor
+from bench.metrics.fidelity import difference
+from bench.protocol import protocol, quantise
+from bench.records import TrainedStage
+from bench.stages import plan_stages, train_stages
+from bench.store import Store
+from bench.study import TaskSection, TrainSection
+from methods.classical import Original, UnsharpMask
+from methods.rts import RTS, Upscaler, lanczos_down
+
+CPU = torch.device("cpu")
+TASK = TaskSection(kind="enhancement", scale=1, degradation="none")
+TRAIN = TrainSection(dataset="bsd100", patch=16, batch=2, steps=2, learning_rate=1e-3)
+
+
+def keys(method: RTS, seed: int = 0, train: TrainSection = TRAIN) -> list[str]:
+    return [plan.key for plan in plan_stages(method, TASK, train, seed)]
+
+
+def trained(method: RTS, store: Path) -> list[TrainedStage]:
+    stages: list[TrainedStage] = []
+    for _ in train_stages(method, TASK, TRAIN, 0, Store(store), stages):
+        pass
+    return stages
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_shrinking_is_matlab_s_lanczos_away_from_the_border(scale: int) -> None:
+    image = np.random.default_rng(0).uniform(0, 1, (48, 72, 3))
+    ours = lanczos_down(torch.from_numpy(image).permute(2, 0, 1)[None], scale)
+    matlab = imresize_float(image, 1 / scale, "lanczos3")  # mirrors where ours repeats
+    inner = np.s_[3:-3, 3:-3]
+    assert np.abs(ours[0].permute(1, 2, 0).numpy() - matlab)[inner].max() < 1e-12
+
+
+def test_a_flat_picture_stays_flat_up_to_its_border() -> None:
+    flat = torch.full((1, 3, 18, 22), 0.25)
+    assert torch.allclose(lanczos_down(flat, 2), torch.full((1, 3, 9, 11), 0.25), atol=1e-6)
+
+
+@pytest.mark.parametrize(("layers", "count"), [(1, 40_644), (3, 114_372), (6, 224_964)])
+def test_the_networks_have_the_paper_s_size(layers: int, count: int) -> None:
+    upscaler = Upscaler(network=f"residual{layers}")  # type: ignore[arg-type]
+    assert sum(p.numel() for p in upscaler.parameters()) == count
+
+
+def test_a_stage_is_the_same_however_many_follow(small_sets: Path) -> None:
+    one, two, three = (keys(RTS(network="residual1", stages=n)) for n in (1, 2, 3))
+    assert three[:2] == two and two[:1] == one and len(set(three)) == 3
+
+
+def test_what_decides_a_stage_changes_its_key(small_sets: Path) -> None:
+    base = keys(RTS(network="residual1", stages=2))
+    assert keys(RTS(network="residual1", stages=2), seed=1)[0] != base[0]
+    assert keys(RTS(network="residual1", stages=2, quality=60))[0] != base[0]
+    assert keys(RTS(network="residual3", stages=2))[0] != base[0]
+    anew = keys(RTS(network="residual1", stages=2, warm_start=False))
+    assert anew[0] == base[0] and anew[1] != base[1]  # the first stage has nothing to go on from
+
+
+def test_three_sweeps_over_stages_train_each_stage_once(small_sets: Path, tmp_path: Path) -> None:
+    reused = [
+        [stage.reused for stage in trained(RTS(network="residual1", stages=n), tmp_path)]
+        for n in (1, 2, 3)
+    ]
+    assert reused == [[False], [True, False], [True, True, False]]
+
+
+def test_a_stage_learns_what_the_one_before_made_of_the_originals(
+    small_sets: Path, tmp_path: Path
+) -> None:
+    method = RTS(network="residual1", stages=2)
+    trained(method, tmp_path)
+    hr = torch.rand(1, 3, 24, 30, generator=torch.Generator().manual_seed(0))
+    first, second = method.stages()
+    assert first.target is None and second.target is not None
+    with torch.no_grad():
+        made = second.target(hr)
+        by_hand = lanczos_down(method.networks[0](hr), 2)
+        assert torch.equal(made, by_hand)
+        assert torch.equal(method(hr), lanczos_down(method.networks[1](hr), 2))
+    assert method(hr).shape == hr.shape
+
+
+def test_a_warm_stage_begins_where_the_one_before_ended() -> None:
+    method = RTS(network="residual1", stages=2)
+    first, second = method.networks
+    batch = Batch(*(torch.rand(1, 3, s, s) for s in (8, 16, 16)), step=0)
+    expected = torch.nn.functional.mse_loss(first(batch.lr), batch.target)
+    assert torch.equal(second.training_step(batch, Stage("sr2"))["loss"], expected)
+    anew = RTS(network="residual1", stages=2, warm_start=False).networks[1]
+    assert not torch.equal(anew.training_step(batch, Stage("sr2"))["loss"], expected)
+
+
+def test_each_stage_says_how_far_it_moved(small_sets: Path, tmp_path: Path) -> None:
+    stages = trained(RTS(network="residual1", stages=2), tmp_path)
+    assert [set(stage.examined) for stage in stages] == [
+        {"% from HR0", "k"},
+        {"% from HR0", "% from HR1", "k"},
+    ]
+    assert all(stage.examined["% from HR0"] > 0 for stage in stages)
+
+
+def test_jpeg_quality_is_a_part_of_the_degradation_s_name() -> None:
+    picture = smooth(32, 32, 0)
+    coarse, usual, default = (
+        find_degradation(name) for name in ("jpeg_lanczos:5", "jpeg_lanczos:75", "jpeg_lanczos")
+    )
+    assert coarse and usual and default
+    assert np.array_equal(usual(picture, 2, 0), default(picture, 2, 0))
+    assert not np.array_equal(coarse(picture, 2, 0), default(picture, 2, 0))
+    for wrong in ("jpeg_lanczos:0", "jpeg_lanczos:101", "jpeg_lanczos:", "bicubic:3", "jpeg"):
+        assert find_degradation(wrong) is None
+
+
+def test_unsharp_masking_of_a_step_is_worked_by_hand() -> None:
+    step = torch.zeros(1, 1, 1, 9)
+    step[..., 5:] = 0.5
+    image = (0.25 + step).expand(1, 3, 9, 9)
+    offsets = torch.arange(-3.0, 4)
+    taps = torch.exp(-(offsets**2) / 2)
+    taps /= taps.sum()
+    blurred_beside = 0.25 + 0.5 * taps[4:].sum()  # the column left of the step
+    sharp = UnsharpMask(amount=0.4)(image)
+    assert float(sharp[0, 0, 4, 4]) == pytest.approx(
+        float(0.25 + 0.4 * (0.25 - blurred_beside)), abs=1e-6
+    )
+    assert torch.allclose(sharp[..., 0], torch.tensor(0.25))  # far from the step nothing changes
+
+
+def test_repeated_unsharp_masking_goes_on_changing_the_picture() -> None:
+    """RTS, figure 4: its steps do not shrink, unlike those of recurrent training."""
+    hr = smooth(64, 64, 0) // 2 + 64
+    image = to_tensor(hr, CPU)
+    made = [quantise(UnsharpMask(amount=0.3, times=n)(image)) for n in (1, 2, 3)]
+    far = [difference(sr, hr, protocol("full@1"), 1) for sr in made]
+    steps = np.diff([0, *far])
+    assert (steps > 0).all() and steps[2] > 0.9 * steps[0]
+    assert np.array_equal(quantise(Original()(image)), hr)
