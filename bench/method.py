@@ -97,7 +97,9 @@ class Method(nn.Module):
         bound = inspect.signature(cls.__init__).bind_partial(method, *args, **kwargs)
         bound.apply_defaults()
         method.__dict__["hyperparameters"] = {
-            name: value for name, value in bound.arguments.items() if name not in ("self", "args", "kwargs")
+            name: value
+            for name, value in bound.arguments.items()
+            if name not in ("self", "args", "kwargs")
         }
         return method
 
