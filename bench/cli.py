@@ -167,7 +167,7 @@ def evaluate(
                 screen=Screen() if as_json else Lines(),
             )
         results += [_result(found, name, scale, rules[name]) for name in found.datasets]
-        unavailable |= found.unavailable | _infinite(found)
+        unavailable |= found.unavailable
         assessors |= found.assessors
     if as_json:
         answer = {"method": method, "results": results, "unavailable": unavailable}
@@ -184,24 +184,23 @@ def _scales(text: str) -> list[int]:
     return [int(word) for word in words]
 
 
-def _infinite(found: Any) -> dict[str, str]:
-    """Why a score is not a number in JSON although it can be computed."""
-    return {
-        f"{score.metric} on {score.dataset}/{score.image}": "infinite: the images are equal"
-        for score in found.scores
-        if math.isinf(score.value)
-    }
-
-
 def _result(found: Any, dataset: str, scale: int, protocol: str) -> dict[str, Any]:
-    """Returns one set's part of the JSON answer."""
+    """Returns one set's part of the JSON answer; adds to `found` why a set has no finite score."""
+    from bench.metrics.told import remarks, why_not_finite
+    from bench.protocol import PROTOCOLS
+
     images: dict[str, dict[str, Any]] = {}
-    names = []
-    for score in found.scores:
-        if score.dataset == dataset:
-            row = images.setdefault(score.image, {"image": score.image})
-            row[score.metric] = score.value
-            names.append(score.metric)
+    names = list(dict.fromkeys(score.metric for score in found.scores if score.dataset == dataset))
+    notes: list[str] = []
+    for name in names:
+        scores = found.images(dataset, name)
+        for stem, score in scores.items():
+            images.setdefault(stem, {"image": stem})[name] = score.value
+            if math.isinf(score.value):
+                found.unavailable[f"{name} on {dataset}/{stem}"] = "infinite: equal to HR"
+        if why := why_not_finite(name, PROTOCOLS[protocol], scores):
+            found.unavailable[f"{name} on {dataset}"] = why
+        notes += remarks(name, list(scores.values()), f" on {dataset}")
     used = found.datasets[dataset]
     absent = {name: None for name in found.unavailable if " on " not in name}
     return {
@@ -212,10 +211,8 @@ def _result(found: Any, dataset: str, scale: int, protocol: str) -> dict[str, An
         "official": used.official,
         "lr": used.source,
         "fingerprint": used.fingerprint,
-        "mean": {
-            **{name: found.mean(dataset, name) for name in dict.fromkeys(names)},
-            **absent,
-        },
+        "mean": {**{name: found.mean(dataset, name) for name in names}, **absent},
+        "notes": notes,
         "images": [row | absent for row in images.values()],
     }
 
@@ -228,6 +225,7 @@ def _print_results(
 ) -> None:
     from bench.metrics import metric
 
+    wide = max(len(assessors.get(name, name)) for name in metrics)
     for result in results:
         count, official = result["count"], result["official"]
         part = f"/{official} images, PARTIAL" if count < official else " images"
@@ -236,14 +234,17 @@ def _print_results(
             f"{count}{part}"
         )
         for name in metrics:
-            value = result["mean"].get(name)
-            shown = (
-                "-" if value is None or math.isnan(value) else f"{value:.{metric(name).digits}f}"
-            )
-            label = assessors.get(name, name)
-            click.echo(f"  {label:<14} {shown:>10} {metric(name).unit}".rstrip())
-    for name, why in unavailable.items():
-        click.echo(f"- {name}: {why}")
+            value, facts = result["mean"].get(name), metric(name)
+            known = value is not None and math.isfinite(value)
+            shown = f"{value:.{facts.digits}f}" if known else "-"
+            unit = facts.unit if known else unavailable.get(f"{name} on {result['dataset']}", "")
+            click.echo(f"  {assessors.get(name, name):<{wide}} {shown:>10} {unit}".rstrip())
+    notes = dict.fromkeys(note for result in results for note in result["notes"])
+    for name in metrics:
+        if name in unavailable:
+            click.echo(f"- {name}: {unavailable[name]}")
+    for note in notes:
+        click.echo(f"- {note}")
 
 
 @cli.command()

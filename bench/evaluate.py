@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench import sets
 from bench.method import Method, to_tensor
-from bench.metrics import Scorer, metric, score_image
+from bench.metrics import ImageScore, Scorer, metric, score_image
 from bench.protocol import PROTOCOLS, Image, Input, Unscorable, quantise
 from bench.records import Score, UsedDataset, label_of
 
@@ -29,6 +29,16 @@ class Measured:
     datasets: dict[str, UsedDataset] = field(default_factory=dict)
     assessors: dict[str, str] = field(default_factory=dict)
     examined: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def images(self, dataset: str, metric_name: str) -> dict[str, ImageScore]:
+        """Returns image -> what a metric said of it."""
+        found = {}
+        for score in self.scores:
+            if (score.dataset, score.metric) == (dataset, metric_name):
+                key = f"{metric_name} on {dataset}/{score.image}"
+                why, note = self.unavailable.get(key), self.notes.get(key)
+                found[score.image] = ImageScore(score.value, why, note)
+        return found
 
     def mean(self, dataset: str, metric_name: str) -> float:
         """Returns the set's score as its protocol pools it; NaN if an image has no value."""

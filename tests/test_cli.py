@@ -134,6 +134,25 @@ def test_eval_gives_every_image_the_mean_and_what_is_unavailable(world: Path):
     assert "niqe" in answer["unavailable"]["niqe"]
 
 
+def test_eval_says_what_a_metric_says_of_its_scores(world: Path):
+    answer = json.loads(bench(world, *EVAL, "--metrics", "viqet", "--json").out)
+    notes = answer["results"][0]["notes"]
+    assert "version 115" in notes[0] and "117" in notes[0]
+    assert notes[1].startswith("viqet on bsd100: 2 of 2 pictures are outside the range")
+    plain = bench(world, *EVAL, "--metrics", "viqet").out
+    assert all(f"- {note}" in plain for note in notes)
+
+
+def test_eval_says_why_a_set_has_no_score(world: Path):
+    done = bench(world, "eval", "methods.classical.Original", "--datasets", "photos_val", "--scale",
+                 "1", "--degradation", "none", "--metrics", "psnr,rmse", "--json")  # fmt: skip
+    answer = json.loads(done.out)
+    assert answer["results"][0]["mean"] == {"psnr": None, "rmse": 0.0}
+    why = "infinite on 2 of 2 images (coffee, rocket): equal to the reference"
+    assert answer["unavailable"]["psnr on photos_val"] == why
+    assert answer["unavailable"]["psnr on photos_val/coffee"] == "infinite: equal to HR"
+
+
 def test_eval_of_a_part_of_a_set_saves_it_and_says_so(world: Path):
     done = bench(world, *EVAL, "--limit", "1", "--out", "restored")
     assert done.status == 0

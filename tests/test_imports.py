@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 ARROWS = {
     "cli": "api counter datacheck errors explain fetch located_yaml metrics overview progress "
-    "report score sets",
+    "protocol report score sets",
     "overview": "errors evaluate identity images method metrics place progress protocol records "
     "sets space stages store study sweep tracking train trial weights",
     "api": "check errors evaluate method metrics progress protocol records report score "

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
 from bench.metrics import ImageScore, check_metrics, measure_digest, metric, score_image
+from bench.metrics.told import remarks, why_not_finite
 from bench.protocol import PROTOCOLS, Protocol, default_protocol
 from bench.protocol import Task as Kind
 from bench.protocol import protocol as find_protocol
@@ -62,33 +62,15 @@ class FolderScores:
         """Returns why the mean is no finite number, with that of the other images; else None."""
         if name in self.unavailable:
             return self.unavailable[name]
-        values = self.values(name)
-        none = [stem for stem, value in values.items() if math.isnan(value)]
-        infinite = [stem for stem, value in values.items() if math.isinf(value)]
-        rest = [value for value in values.values() if math.isfinite(value)]
-        told = []
-        if none:
-            reasons = list(dict.fromkeys(self.images[stem][name].why for stem in none))
-            such = ", such as" if len(reasons) > 1 else ""
-            told.append(f"no value {_some(none, len(values))}{such}: {reasons[0]}")
-        if infinite:
-            told.append(f"infinite {_some(infinite, len(values))}: equal to the reference")
-        if told and rest:
-            pooled = PROTOCOLS[self.protocol].pool(name, rest)
-            told.append(f"over the other {len(rest)}: {pooled:.{metric(name).digits}f}")
-        return "; ".join(told) or None
+        mine = {stem: scores[name] for stem, scores in self.images.items() if name in scores}
+        return why_not_finite(name, PROTOCOLS[self.protocol], mine)
 
     def notes(self) -> list[str]:
         """Returns what a reader of the scores must be told."""
-        told = [text for name in self.metrics if (text := metric(name).remark)]
-        counts = Counter(
-            (name, score.note)
-            for scores in self.images.values()
-            for name, score in scores.items()
-            if score.note
-        )
-        told += [
-            f"{n}: {k} of {len(self.images)} pictures are {t}." for (n, t), k in counts.items()
+        told = [
+            text
+            for name in self.metrics
+            for text in remarks(name, [s[name] for s in self.images.values() if name in s])
         ]
         if self.paired.cropped:
             told.append(
@@ -232,8 +214,3 @@ def _keys(
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
-
-
-def _some(stems: Sequence[str], total: int) -> str:
-    more = f" and {len(stems) - 4} more" if len(stems) > 4 else ""
-    return f"on {len(stems)} of {total} images ({', '.join(stems[:4])}{more})"
