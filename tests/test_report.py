@@ -289,6 +289,17 @@ def test_sets_under_protocols_of_their_own_are_marked() -> None:
     ]  # fmt: skip
 
 
+def test_what_is_said_of_a_folder_s_images_is_found_below_its_table() -> None:
+    study = make_study(evaluate={"datasets": ["./mine"], "metrics": ["viqet", "psnr_y"]})
+    cell = make_cell(
+        scores={"viqet": {"a": 2.0}, "psnr_y": {"a": math.nan}}, dataset="./mine",
+        notes={"viqet on ./mine/a": "odd"}, unavailable={"psnr_y on ./mine/a": "no HR"},
+    )  # fmt: skip
+    (table,) = tables_of(study, [cell])
+    assert "PSNR-Y on ./mine (a): no HR" in table.notes
+    assert "viqet on ./mine: 1 of 1 pictures are odd." in table.notes
+
+
 def test_the_rmse_of_pirm_is_the_root_of_the_mean_square() -> None:
     rows = [Score("set5", 2, image, "rmse", "pirm@1", v) for image, v in (("a", 1.0), ("b", 7.0))]
     study = make_study(evaluate={"datasets": ["set5"], "metrics": ["rmse"]})

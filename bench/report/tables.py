@@ -51,9 +51,9 @@ def make_tables(
 ) -> list[Table]:
     """Returns the tables that together have all columns, each with its source above and below."""
     values = [_row_values(row) for row in rows]
-    mixed = len({column.protocol for column in columns if column.protocol}) > 1
     tables = []
     for part in _side_by_side(columns):
+        mixed = len({column.protocol for column in part if column.protocol}) > 1
         means = [[_mean(of_row, column) for column in part] for of_row in values]
         entries = list(zip(*(_column(c, means, k) for k, c in enumerate(part)), strict=True))
         groups = [(place, list(g)) for place, g in groupby(part, lambda c: (c.dataset, c.place))]
@@ -204,9 +204,9 @@ def _unavailable(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
                 name, _, place = key.partition(" on ")
                 if name in metrics and not place:
                     whole.setdefault((name, reason), []).append(row.label)
-                elif name in metrics and (dataset := place.partition("/")[0]) in datasets:
+                elif name in metrics and (dataset := place.rpartition("/")[0]) in datasets:
                     images = single.setdefault((name, dataset, reason), [])
-                    images.append(place.partition("/")[2])
+                    images.append(place.rpartition("/")[2])
     filled = sum(bool(row.cells) for row in rows)
     notes = []
     for (name, reason), labels in whole.items():
@@ -228,7 +228,7 @@ def _noted(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
         for cell in row.cells:
             for key, note in cell.notes.items():
                 name, _, place = key.partition(" on ")
-                dataset, _, image = place.partition("/")
+                dataset, _, image = place.rpartition("/")
                 if any((c.metric, c.dataset) == (name, dataset) for c in columns):
                     images.setdefault((name, dataset, note), set()).add(f"{image} {row.label}")
     for (name, dataset, note), found in images.items():
