@@ -148,7 +148,8 @@ def missing(name: str) -> str | None:
 
 def _where_to_get(entry: Dataset) -> str:
     if not entry.home:
-        wanted = ", ".join(layout.main.format(scale="K") for layout in entry.layouts[:-1])
+        folders = (layout.main.format(scale="K") for layout in entry.layouts[:-1])
+        wanted = ", ".join(dict.fromkeys(folders))
         return f"{entry.name}: no folder with pictures, nor one of the folders {wanted} in it."
     what, first = ("file", entry.listing) if entry.camera else ("folder", entry.layouts[0].main)
     paths = " or ".join(str(Path(f) / first.format(scale="K")) for f in entry.folders)
