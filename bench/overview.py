@@ -249,7 +249,8 @@ def inventory(what: str) -> list[Row]:
     return [
         {"name": name, "rules": rules.title, "channel": rules.channel, "lr": rules.lr,
          "border": f"{rules.border_scales} x scale + {rules.border_pixels} pixels",
-         "gray files": rules.gray, "niqe on": rules.niqe,
+         "range": "0 to 255, clipped, rounded to 8 bits" + ("; then Y or gray rounded" if
+         rules.rounded else ""), "gray files": rules.gray, "niqe on": rules.niqe,
          "set's score": ", ".join(f"root of the mean square of {m}" for m in rules.root_mean_square)
          or "mean over images"}
         for name, rules in PROTOCOLS.items()

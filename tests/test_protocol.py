@@ -80,6 +80,13 @@ def test_what_psnr_compares_and_what_border_it_leaves_out_is_the_protocol_s() ->
             assert psnr(inner, hr, rules, 2) == pytest.approx(wanted, abs=1e-9)
 
 
+def test_a_metric_of_pyiqa_is_named_with_its_prefix() -> None:
+    with pytest.raises(BenchError, match=r"'piqe'\. pyiqa has one: write pyiqa:piqe"):
+        metric("piqe")
+    with pytest.raises(BenchError, match="Did you mean 'ssim_y'"):
+        metric("ssimy")
+
+
 def test_a_set_s_score_is_the_mean_or_the_root_of_the_mean_square() -> None:
     assert protocol("sr-y@1").pool("rmse", [1, 7]) == 4
     assert protocol("pirm@1").pool("rmse", [1, 7]) == 5
