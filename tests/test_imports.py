@@ -66,7 +66,7 @@ DOORS = {
     "pyiqa": {"bench/metrics/pyiqa.py"},
     "matplotlib": {"bench/report/figures.py"},
     "seaborn": {"bench/report/figures.py"},
-    "click": {"bench/cli.py"},
+    "click": {f"bench/cli/{f}.py" for f in ("__init__", "common", "data", "measuring", "studies")},
     "rich": {"bench/progress.py"},
     "yaml": {"bench/located_yaml.py"},
     "rawpy": {"bench/raw.py"},

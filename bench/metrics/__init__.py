@@ -99,10 +99,9 @@ def metric(name: str) -> Metric:
     """Returns the metric of that name, also "pyiqa:NAME". Raises BenchError with the nearest."""
     if name.startswith("pyiqa:"):
         return _from_pyiqa(name)
-    if name not in METRICS and name in pyiqa.known():
-        raise BenchError(f"unknown metric {name!r}. pyiqa has one: write pyiqa:{name}.")
     if name not in METRICS:
-        raise BenchError(unknown("metric", name, [*METRICS, "pyiqa:NAME"]))
+        theirs = f" pyiqa has a {name!r}: write pyiqa:{name}." if name in pyiqa.known() else ""
+        raise BenchError(unknown("metric", name, [*METRICS, "pyiqa:NAME"]) + theirs)
     return METRICS[name]
 
 

@@ -1,0 +1,260 @@
+"""Verbs about pictures: eval, score, explain, restore."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.cli.common import JSON, PARAM, WEIGHTS, names, only_json, parameters, print_json
+from bench.errors import BenchError
+
+
+@click.command("eval")
+@click.argument("method")
+@click.option("--datasets", required=True, metavar="A,B")
+@click.option("--scale", "scales", required=True, metavar="K[,L]", help="1 to 8.")
+@click.option("--metrics", default="psnr_y,ssim_y", show_default=True, metavar="M,N")
+@click.option("--protocol", help="Name of a protocol [the task's].")
+@click.option(
+    "--degradation", default="bicubic", show_default=True, help="Where no LR is published."
+)
+@WEIGHTS
+@PARAM
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N images of each set.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the restored images.")
+@JSON
+def evaluate(
+    method: str,
+    datasets: str,
+    scales: str,
+    metrics: str,
+    protocol: str | None,
+    degradation: str,
+    weights: Path | None,
+    params: tuple[str, ...],
+    limit: int | None,
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """Measures one METHOD on benchmark sets.
+
+    METHOD is a dotted path such as methods.classical.Bicubic.
+    """
+    from bench.api import measure_method
+    from bench.progress import Lines, Screen
+
+    results: list[dict[str, Any]] = []
+    unavailable: dict[str, str] = {}
+    assessors: dict[str, str] = {}
+    for scale in (chosen := _scales(scales)):
+        with only_json(as_json):
+            found, rules = measure_method(
+                method,
+                names(datasets),
+                scale,
+                names(metrics),
+                parameters=parameters(params),
+                weights=weights,
+                protocol=protocol,
+                degradation=degradation,
+                limit=limit,
+                out=out / f"x{scale}" if out and len(chosen) > 1 else out,
+                screen=Screen() if as_json else Lines(),
+            )
+        results += [_result(found, name, scale, rules[name]) for name in found.datasets]
+        unavailable |= found.unavailable
+        assessors |= found.assessors
+    if as_json:
+        answer = {"method": method, "results": results, "unavailable": unavailable}
+        print_json(answer | {"assessors": assessors})
+    else:
+        _print_results(results, names(metrics), unavailable, assessors)
+    return 0
+
+
+def _scales(text: str) -> list[int]:
+    words = names(text)
+    if not words or any(word not in "12345678" for word in words):
+        raise BenchError(f"--scale {text!r}: write whole numbers from 1 to 8, such as 2 or 2,3,4.")
+    return [int(word) for word in words]
+
+
+def _result(found: Any, dataset: str, scale: int, protocol: str) -> dict[str, Any]:
+    """Returns one set's part of the JSON answer; adds to `found` why a set has no finite score."""
+    from bench.metrics.told import remarks, why_not_finite
+    from bench.protocol import PROTOCOLS
+
+    images: dict[str, dict[str, Any]] = {}
+    names = list(dict.fromkeys(score.metric for score in found.scores if score.dataset == dataset))
+    notes: list[str] = []
+    for name in names:
+        scores = found.images(dataset, name)
+        for stem, score in scores.items():
+            images.setdefault(stem, {"image": stem})[name] = score.value
+            if math.isinf(score.value):
+                found.unavailable[f"{name} on {dataset}/{stem}"] = "infinite: equal to HR"
+        if why := why_not_finite(name, PROTOCOLS[protocol], scores):
+            found.unavailable[f"{name} on {dataset}"] = why
+        notes += remarks(name, list(scores.values()), f" on {dataset}")
+    used = found.datasets[dataset]
+    absent = {name: None for name in found.unavailable if " on " not in name}
+    return {
+        "dataset": dataset,
+        "scale": scale,
+        "protocol": protocol,
+        "count": used.count,
+        "official": used.official,
+        "lr": used.source,
+        "fingerprint": used.fingerprint,
+        "mean": {**{name: found.mean(dataset, name) for name in names}, **absent},
+        "notes": notes,
+        "images": [row | absent for row in images.values()],
+    }
+
+
+def _print_results(
+    results: list[dict[str, Any]],
+    metrics: Sequence[str],
+    unavailable: dict[str, str],
+    assessors: dict[str, str],
+) -> None:
+    from bench.metrics import metric
+
+    wide = max(len(assessors.get(name, name)) for name in metrics)
+    for result in results:
+        count, official = result["count"], result["official"]
+        part = f"/{official} images, PARTIAL" if count < official else " images"
+        click.echo(
+            f"{result['dataset']} x{result['scale']}, {result['protocol']}, LR: {result['lr']}, "
+            f"{count}{part}"
+        )
+        for name in metrics:
+            value, facts = result["mean"].get(name), metric(name)
+            known = value is not None and math.isfinite(value)
+            shown = f"{value:.{facts.digits}f}" if known else "-"
+            unit = facts.unit if known else unavailable.get(f"{name} on {result['dataset']}", "")
+            click.echo(f"  {assessors.get(name, name):<{wide}} {shown:>10} {unit}".rstrip())
+    notes = dict.fromkeys(note for result in results for note in result["notes"])
+    for name in metrics:
+        if name in unavailable:
+            click.echo(f"- {name}: {unavailable[name]}")
+    for note in notes:
+        click.echo(f"- {note}")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--reference", type=click.Path(path_type=Path), help="Folder of originals.")
+@click.option("--dataset", help="Name or folder of a benchmark set, instead of --reference.")
+@click.option("--scale", type=click.IntRange(1, 8), required=True)
+@click.option("--metrics", default="psnr_y,ssim_y,niqe", show_default=True, metavar="M,N")
+@click.option("--protocol", help="Name of a protocol [by set and scale].")
+@click.option(
+    "--template", default="{stem}", show_default=True, help="Stem of a restored file, from HR's."
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Processes [one a core].")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for scores.json, .csv, .md.")
+@JSON
+def score(
+    folder: Path,
+    reference: Path | None,
+    dataset: str | None,
+    scale: int,
+    metrics: str,
+    protocol: str | None,
+    template: str,
+    workers: int | None,
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """Scores a FOLDER of pictures made by anything.
+
+    They are compared with the originals that --reference or --dataset names; each score is
+    computed once and stored.
+    """
+    from bench.counter import Counter
+    from bench.score import score_folder
+    from bench.score.answer import to_json, to_markdown, write_answer
+
+    if reference and dataset:
+        raise BenchError("--reference and --dataset name two references. Give one.")
+    if out and out.exists() and not out.is_dir():
+        raise BenchError(f"--out {out}: is a file. Name a folder.")
+    with only_json(as_json), Counter(f"scoring {folder}") as counter:
+        found = score_folder(
+            folder,
+            names(metrics),
+            scale,
+            reference=reference,
+            dataset=dataset,
+            protocol=protocol,
+            template=template,
+            workers=workers,
+            progress=counter,
+        )
+    written = write_answer(found, out) if out else []
+    if as_json:
+        print_json(to_json(found))
+    else:
+        click.echo(to_markdown(found))
+        click.echo(f"{found.computed} scores computed, {found.stored} from the store")
+        for path in written:
+            click.echo(path)
+    return 0
+
+
+@click.command()
+@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("reference", required=False, type=click.Path(path_type=Path))
+@click.option("--metric", default="psnr", show_default=True, help="psnr, ssim or niqe.")
+@click.option("--scale", type=click.IntRange(1, 8), default=4, show_default=True)
+@click.option("--paper", metavar="NUMBER", help="As somebody printed it: which convention is it?")
+@JSON
+def explain(
+    image: Path,
+    reference: Path | None,
+    metric: str,
+    scale: int,
+    paper: str | None,
+    as_json: bool,
+) -> int:
+    """Shows a score under every known convention.
+
+    IMAGE is restored, REFERENCE its original; NIQE needs none.
+    """
+    from bench.explain import explain as explained
+    from bench.explain.answer import text
+
+    found = explained(image, reference, metric, scale, paper)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        click.echo(text(found))
+    return 0
+
+
+@click.command()
+@click.argument("method")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+@WEIGHTS
+@PARAM
+@click.option("--tile", type=click.IntRange(min=16), help="LR pixels a side [by size].")
+def restore(
+    method: str,
+    images: tuple[Path, ...],
+    out: Path,
+    weights: Path | None,
+    params: tuple[str, ...],
+    tile: int | None,
+) -> int:
+    """Restores pictures with a METHOD into a folder, as PNG."""
+    from bench.api import restore_images
+
+    for path in restore_images(
+        method, images, out, parameters=parameters(params), weights=weights, tile=tile
+    ):
+        click.echo(path)
+    return 0
