@@ -5,6 +5,7 @@ trials, where one call draws them all.
 """
 
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import combinations
@@ -324,8 +325,15 @@ def draw_strip(strip: Strip, path: Path, caution: str) -> None:
     side, text = 1.6, 0.55
     tall = lines * (side + text)
     whole = min((tall - text) * width / height, 4.5)
+    wide = whole + columns * (side + 0.08) + 0.2
+    title = (
+        f"{strip.dataset}, {strip.image}: HR and the same {WINDOW}x{WINDOW} pixels of each "
+        f"method{caution}"
+    )
+    heading = textwrap.wrap(title, int(10.5 * wide))  # letters of 10.5 points in an inch
+    head = 0.18 + 0.17 * len(heading)
     with house_style():
-        figure = Canvas(figsize=(whole + columns * (side + 0.08) + 0.2, tall + 0.35))
+        figure = Canvas(figsize=(wide, tall + head))
         FigureCanvasAgg(figure)
         total, high = figure.get_size_inches()
 
@@ -337,23 +345,24 @@ def draw_strip(strip: Strip, path: Path, caution: str) -> None:
             return axes
 
         figure.text(
-            0.08 / total, 1 - 0.06 / high, f"{strip.dataset}, {strip.image}: HR and the same "
-            f"{WINDOW}x{WINDOW} pixels of each method{caution}", fontsize=10.5, va="top",
+            0.08 / total, 1 - 0.06 / high, "\n".join(heading), fontsize=10.5, va="top",
+            linespacing=1.15,
         )  # fmt: skip
-        axes = place(0.08, 0.35, whole, whole * height / width)
+        axes = place(0.08, head, whole, whole * height / width)
         axes.imshow(strip.hr)
         crop = strip.crops[0][1]
         axes.add_patch(
             Rectangle((strip.left, strip.top), crop.shape[1], crop.shape[0], fill=False,
                       edgecolor="#D55E00", lw=1.8)
         )  # fmt: skip
-        for k, (title, picture) in enumerate(strip.crops):
+        for k, (label, picture) in enumerate(strip.crops):
             row, column = divmod(k, columns)
             left = whole + 0.16 + column * (side + 0.08)
-            axes = place(left, 0.35 + row * (side + text), side, side)
+            axes = place(left, head + row * (side + text), side, side)
             axes.imshow(picture, interpolation="nearest")
+            below = head + 0.05 + row * (side + text) + side
             figure.text(
-                (left + side / 2) / total, 1 - (0.4 + row * (side + text) + side) / high, title,
+                (left + side / 2) / total, 1 - below / high, label,
                 ha="center", va="top", fontsize=7.5, linespacing=1.1,
             )  # fmt: skip
         _save(figure, path)
