@@ -97,7 +97,8 @@ def draw_response(study: Study, response: Response, path: Path, caution: str) ->
             if response.log:
                 axes.set_xscale("log")
             else:
-                axes.xaxis.set_major_locator(MaxNLocator(5))
+                whole = all(isinstance(x, int) for p in panel.points.values() for x, _ in p)
+                axes.xaxis.set_major_locator(MaxNLocator(5, integer=whole))
             if (row, column) == max(cell for cell in cells if cell[1] == column):
                 axes.set_xlabel(response.parameter)
             else:
