@@ -20,8 +20,8 @@ from bench.evaluate import Measured, evaluate, load_scorers, restore
 from bench.method import Method, build_method, find_method, to_tensor
 from bench.metrics import check_metrics
 from bench.progress import Lines, Screen, watched
-from bench.protocol import default_protocol, quantise
 from bench.protocol import protocol as find_protocol
+from bench.protocol import quantise
 from bench.records import Cell, load_scores
 from bench.report.render import write_report
 from bench.score import score_folder
@@ -149,7 +149,7 @@ def measure_method(
     if problems:
         raise BenchError("\n".join(problems))
     method = prepare_method(path, parameters or {}, weights, scale)
-    chosen = {name: protocol or default_protocol(method.task, name) for name in datasets}
+    chosen = {name: protocol or sets.usual_protocol(name, method.task) for name in datasets}
     screen = screen or Screen()
     device, found = choose_device(), Measured()
     task = TaskSection(kind=method.task, scale=scale)

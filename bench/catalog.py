@@ -80,6 +80,8 @@ class Dataset:
     """The only scale of the set; None: any."""
     traps: tuple[str, ...] = ()
     """What is known to spoil numbers on it, a line each."""
+    protocol: str = ""
+    """Name of the protocol that its papers score under; empty: that of the task."""
     files: tuple[str, ...] = ()
     """Instead of folders: files inside installed packages, "package/path". Gray ones become RGB by
     repeating the channel: these are photographs to train and to try on, not published files."""
@@ -164,11 +166,11 @@ def _dped(phone: str, title: str) -> tuple[Dataset, ...]:
     full = (Layout(None, f"{phone}/test_data/full_size_test_images", scale=1),)
     return (
         Dataset(f"dped_{phone}", f"DPED, {title}, test patches", 0, _DPED, _RESEARCH, folders,
-                patches("test_data/patches"), 1, traps),
+                patches("test_data/patches"), 1, traps, "dped-patch@1"),
         Dataset(f"dped_{phone}_train", f"DPED, {title}, training patches", 0, _DPED, _RESEARCH,
-                folders, patches("training_data"), 1, traps[:2]),
+                folders, patches("training_data"), 1, traps[:2], "dped-patch@1"),
         Dataset(f"dped_{phone}_samples", f"DPED, {title}, a few sample patches", 0, _DPED,
-                _RESEARCH, folders, patches("sample_patches_png"), 1, traps[:2]),
+                _RESEARCH, folders, patches("sample_patches_png"), 1, traps[:2], "dped-patch@1"),
         Dataset(f"dped_{phone}_full", f"DPED, {title}, full-size test photographs", 29, _DPED,
                 _RESEARCH, folders, full, 1, traps[1:2]),
     )  # fmt: skip
@@ -181,7 +183,7 @@ def _sid(
     return Dataset(
         name, f"SID, {camera.title()}, {split}", official, _SID, "MIT, with its code",
         ("SID", "SID/dataset", "."), (), {"sony": 2, "fuji": 3}[camera], (*traps, _BRIGHTNESS),
-        camera=camera, listing=f"{camera.title()}_{split}_list.txt", exclude=exclude,
+        "sid-srgb@1", camera=camera, listing=f"{camera.title()}_{split}_list.txt", exclude=exclude,
     )  # fmt: skip
 
 

@@ -164,17 +164,13 @@ def protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
-def default_protocol(task: Task, dataset: str = "") -> str:
-    """Returns the name of the protocol that papers use on a set, or else for a task.
+def default_protocol(task: Task) -> str:
+    """Returns the name of the protocol that the papers of a task use.
 
     >>> default_protocol("super-resolution"), default_protocol("low-light")
     ('sr-y@1', 'full@1')
-    >>> default_protocol("enhancement", "dped_iphone")
-    'dped-patch@1'
     """
-    own = {"dped": "dped-patch@1", "sid": "sid-srgb@1"}
-    by_task = "sr-y@1" if task == "super-resolution" else "full@1"
-    return own.get(dataset.partition("_")[0], by_task)
+    return "sr-y@1" if task == "super-resolution" else "full@1"
 
 
 def quantise(sr: "Tensor | NDArray[np.floating]") -> Image:

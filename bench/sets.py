@@ -23,7 +23,7 @@ from bench.errors import BenchError, unknown
 from bench.images import folder_entries, image_size, is_image, scan_images
 from bench.images import read_image as read_image
 from bench.images import write_image as write_image
-from bench.protocol import Image, Input, as_rgb
+from bench.protocol import Image, Input, Task, as_rgb, default_protocol
 
 LR_SOURCES = (*DEGRADATIONS, "jpeg_lanczos:QUALITY", "unknown")
 """What `degradation` may be: a function that makes LR from HR, or DIV2K's unknown track, of which
@@ -126,6 +126,15 @@ def dataset(name: str) -> Dataset:
     if name not in DATASETS:
         raise BenchError(unknown("dataset", name, DATASETS) + " A folder needs a slash: ./name.")
     return DATASETS[name]
+
+
+def usual_protocol(name: str, task: Task) -> str:
+    """Returns the name of the protocol that papers use on a set, or else for a task.
+
+    >>> usual_protocol("set5", "super-resolution"), usual_protocol("dped_iphone", "enhancement")
+    ('sr-y@1', 'dped-patch@1')
+    """
+    return dataset(name).protocol or default_protocol(task)
 
 
 def data_root() -> Path:

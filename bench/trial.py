@@ -26,7 +26,7 @@ from bench.evaluate import Measured, evaluate, load_scorers
 from bench.identity import environment
 from bench.method import Method, build_method, find_method, load_method
 from bench.metrics import metric
-from bench.protocol import Image, Input, as_rgb, default_protocol
+from bench.protocol import Image, Input, as_rgb
 from bench.records import Cell, TrainedStage, label_of
 from bench.stages import Note, train_stages
 from bench.store import Store
@@ -302,4 +302,4 @@ def protocol_of(study: Study, dataset: str) -> str:
     """Returns the name of the protocol that the study's numbers on a set are measured under."""
     chosen = study.evaluate.protocol
     name = chosen if isinstance(chosen, str) else chosen.get(dataset, "auto")
-    return default_protocol(study.task.kind, dataset) if name == "auto" else name
+    return sets.usual_protocol(dataset, study.task.kind) if name == "auto" else name

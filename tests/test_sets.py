@@ -9,10 +9,12 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from bench import sets
 from bench.catalog import SELFEXSR, Layout
 from bench.degrade import imresize
 from bench.errors import BenchError
 from bench.images import image_files, read_image, write_image
+from bench.protocol import PROTOCOLS
 from bench.sets import (
     DATASETS,
     LR_SOURCES,
@@ -675,3 +677,12 @@ def test_real_pairs_fit_and_set14_has_one_gray_file(scale: int) -> None:
     shapes = [(p.hr().shape, p.lr().shape) for p in load_pairs("set14", scale)]
     assert all(h == (scale * low[0], scale * low[1], *low[2:]) for h, low in shapes)
     assert sum(len(h) == 2 for h, _ in shapes) == 1
+
+
+def test_sets_that_papers_score_in_a_way_of_their_own_name_it() -> None:
+    own = {"dped_iphone": "dped-patch@1", "dped_sony_samples": "dped-patch@1",
+           "dped_iphone_full": "full@1", "sid_sony_all": "sid-srgb@1", "lol": "full@1",
+           "./dped_mine": "full@1"}  # fmt: skip
+    assert {name: sets.usual_protocol(name, "enhancement") for name in own} == own
+    assert sets.usual_protocol("set14", "super-resolution") == "sr-y@1"
+    assert {entry.protocol for entry in sets.DATASETS.values()} <= {"", *PROTOCOLS}

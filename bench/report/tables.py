@@ -6,6 +6,7 @@ set with six metrics is one of its own. So a table fits a page, and its raw Mark
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -159,7 +160,7 @@ def _tiny(row: Row) -> str:
 def _notes(
     rows: Sequence[Row], columns: Sequence[Column], means: list[list[Mean | None]]
 ) -> list[str]:
-    notes = _unavailable(rows, columns) + _noted(rows, columns)
+    notes = _unavailable(rows, columns) + _noted(rows, columns, means)
     for k, column in enumerate(columns):
         mine = [row[k] for row in means]
         name = f"{column.place} {column.title}"
@@ -219,28 +220,24 @@ def _unavailable(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
     return notes
 
 
-def _noted(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
+def _noted(
+    rows: Sequence[Row], columns: Sequence[Column], means: list[list[Mean | None]]
+) -> list[str]:
     """What the metrics say of their scores: for all images, and how many single ones."""
-    titles = {c.metric: c.title for c in columns}
-    notes = [text for name in titles if (text := metric(name).remark)]
-    images: dict[tuple[str, str, str], set[str]] = {}
-    for row in rows:
-        for cell in row.cells:
-            for key, note in cell.notes.items():
-                name, _, place = key.partition(" on ")
-                dataset, _, image = place.rpartition("/")
-                if any((c.metric, c.dataset) == (name, dataset) for c in columns):
-                    images.setdefault((name, dataset, note), set()).add(f"{image} {row.label}")
-    for (name, dataset, note), found in images.items():
-        of = sum(
-            len(values[c])
-            for row in rows
-            for cell in row.cells[:1]
-            for values in [cell_values(cell)]
-            for c in values
-            if (c.metric, c.dataset) == (name, dataset)
-        )
-        notes.append(f"{titles[name]} on {dataset}: {len(found)} of {of} pictures are {note}.")
+    names = dict.fromkeys(column.metric for column in columns)
+    notes = [text for name in names if (text := metric(name).remark)]
+    for k, column in enumerate(columns):
+        told: list[str] = []
+        total = 0
+        for row, of_row in zip(rows, means, strict=True):
+            said = {key: note for cell in row.cells for key, note in cell.notes.items()}
+            mean = of_row[k]
+            scored = mean.images if mean else ()
+            keys = [f"{column.metric} on {column.dataset}/{image}" for image in scored]
+            told += [said[key] for key in keys if key in said]
+            total += len(keys)
+        where = f"{column.title} on {column.dataset}"
+        notes += [f"{where}: {n} of {total} pictures are {t}." for t, n in Counter(told).items()]
     return notes
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import sets
 from bench.errors import BenchError
 from bench.metrics import ImageScore, check_metrics, measure_digest, metric, score_image
 from bench.metrics.told import remarks, why_not_finite
@@ -103,7 +104,8 @@ def score_folder(
     """
     check_metrics(metrics)
     task: Kind = "super-resolution" if scale > 1 else "enhancement"
-    rules = find_protocol(protocol or default_protocol(task, dataset or ""))
+    usual = sets.usual_protocol(dataset, task) if dataset else default_protocol(task)
+    rules = find_protocol(protocol or usual)
     needing = [name for name in metrics if metric(name).reference]
     if needing and reference is None and dataset is None:
         raise BenchError(
