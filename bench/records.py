@@ -15,7 +15,9 @@ from bench.store import home
 from bench.study import Study
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 class Score(NamedTuple):
@@ -221,6 +223,18 @@ def load_scores(name: str) -> "pd.DataFrame":
     """Returns the scores of a swept study: study, method, trial, seed, dataset, scale, image,
     metric, protocol, value; one row for each image and metric."""
     return scores_frame(load_records(name)[1])
+
+
+def load_losses(key: str) -> "dict[str, NDArray[np.float32]]":
+    """Returns each loss of a stored stage at each of its updates, `(steps,)`, by name; NaN where an
+    update did not compute it, nothing for a stage of another version of bench."""
+    import numpy as np
+
+    path = home() / "store" / "stages" / key / "losses.npz"
+    if not path.is_file():
+        return {}
+    with np.load(path) as file:
+        return dict(file)
 
 
 def best_cells(study: Study, cells: list[Cell]) -> dict[str, Cell]:

@@ -175,7 +175,7 @@ def stage_history(store: Store, key: str) -> History:
 def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
     checkpoint = store.scratch("stages", plan.key) / "checkpoint.pth"
     patches = _patches(plan, device, store)
-    history, seconds = yield from run_steps(plan, patches, device, checkpoint)
+    history, curves, seconds = yield from run_steps(plan, patches, device, checkpoint)
     parameters = {p for group in plan.owner.optimizers(plan.stage).values() for p in group}
     record = TrainedStage(
         name=plan.stage.name,
@@ -195,6 +195,8 @@ def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
             torch.save(plan.owner.state_dict(), file)
         (folder / "stage.json").write_text(record.model_dump_json())
         (folder / "history.json").write_text(json.dumps(history))
+        with open(folder / "losses.npz", "wb") as file:
+            np.savez_compressed(file, **curves)  # type: ignore[arg-type]
 
     store.commit("stages", plan.key, write)
 

@@ -131,6 +131,8 @@ class Study(Section):
     select: SelectSection | None = None
     evaluate: EvaluateSection
     budget: BudgetSection = BudgetSection()
+    compare: tuple[str, ...] = ()
+    """Papers whose printed tables stand beside ours: names of files in reports/published/."""
     header: str = ""
     """The comment at the top of the file: question, cost, expected answer."""
 

@@ -6,7 +6,9 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.errors import BenchError, Diverged, unknown
@@ -16,6 +18,8 @@ from bench.patches import Patches
 POINTS = 100  # of each loss curve
 EXPLODED = 100.0  # times the first points of the curve
 History = list[tuple[int, dict[str, float]]]
+Curves = dict[str, NDArray[np.float32]]
+"""Loss -> its value at each update, `(steps,)`; NaN where a step did not compute it."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,9 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 def run_steps(
     plan: Plan, patches: Patches, device: torch.device, path: Path
-) -> Generator[Progress, None, tuple[History, float]]:
-    """Makes all updates of a stage; returns its loss curve and the seconds it took.
+) -> Generator[Progress, None, tuple[History, Curves, float]]:
+    """Makes all updates of a stage; returns the points of its loss curve, the losses of every
+    update, and the seconds it took.
 
     An update depends on weights, optimizer state, seed and step alone, so a training that goes on
     from a checkpoint ends bit by bit where an uninterrupted one does.
@@ -85,36 +90,43 @@ def run_steps(
     owner.requires_grad_(True)
     optimizers = make_optimizers(plan)
     history: History = []
-    step, seconds = _resume(path, owner, optimizers, history, device)
+    curves: Curves = {}
+    step, seconds = _resume(path, owner, optimizers, history, curves, device)
     every = max(1, plan.steps // POINTS)
     saved_at, save_cost = time.monotonic(), 0.0
-    sums: dict[str, Tensor] = {}
     while step < plan.steps:
         began = time.monotonic()
+        found: dict[str, list[tuple[int, Tensor]]] = {}
         for _ in range(every - step % every):
             _set_learning_rate(optimizers, plan, step)
             torch.manual_seed(_seed_of(plan.seed, step))
             batch = patches.batch(
                 step, plan.batch, plan.patch, plan.scale, seed=plan.seed, device=device
             )
-            losses = update(owner, stage, batch, optimizers, plan)
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value
+            for name, value in update(owner, stage, batch, optimizers, plan).items():
+                found.setdefault(name, []).append((step, value))
             step += 1
             if step == plan.steps:
                 break
         taken = step - (history[-1][0] if history else 0)
-        point = {name: float(total) / taken for name, total in sums.items()}
-        sums.clear()
+        point = {name: _keep(curves, name, plan.steps, pairs) for name, pairs in found.items()}
         history.append((step, point))
         seconds += time.monotonic() - began
         check_losses(plan, history)
         yield Progress(stage.name, step, plan.steps, point, taken / (time.monotonic() - began))
         if time.monotonic() - saved_at > max(2.0, 50 * save_cost):  # at most 2 % of the time
             began = time.monotonic()
-            _write_checkpoint(path, owner, optimizers, history, step, seconds)
+            _write_checkpoint(path, owner, optimizers, history, curves, step, seconds)
             saved_at, save_cost = time.monotonic(), time.monotonic() - began
-    return history, seconds
+    return history, curves, seconds
+
+
+def _keep(curves: Curves, name: str, steps: int, pairs: list[tuple[int, Tensor]]) -> float:
+    """Puts a loss's values since the last point into its curve; returns their mean."""
+    curve = curves.setdefault(name, np.full(steps, np.nan, np.float32))
+    values = torch.stack([value for _, value in pairs]).cpu().numpy()  # waits for a GPU only here
+    curve[[step for step, _ in pairs]] = values
+    return float(values.mean(dtype=np.float64))
 
 
 def make_optimizers(plan: Plan) -> dict[str, torch.optim.Adam]:
@@ -187,6 +199,7 @@ def _write_checkpoint(
     owner: Method,
     optimizers: Mapping[str, torch.optim.Optimizer],
     history: History,
+    curves: Curves,
     step: int,
     seconds: float,
 ) -> None:
@@ -194,6 +207,7 @@ def _write_checkpoint(
         "weights": owner.state_dict(),
         "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
         "history": history,
+        "curves": {name: torch.from_numpy(curve) for name, curve in curves.items()},
         "step": step,
         "seconds": seconds,
     }
@@ -208,6 +222,7 @@ def _resume(
     owner: Method,
     optimizers: Mapping[str, torch.optim.Optimizer],
     history: History,
+    curves: Curves,
     device: torch.device,
 ) -> tuple[int, float]:
     """Loads the last checkpoint if there is one; returns the step and the seconds spent so far."""
@@ -218,4 +233,5 @@ def _resume(
     for name, optimizer in optimizers.items():
         optimizer.load_state_dict(state["optimizers"][name])
     history.extend((step, point) for step, point in state["history"])
+    curves.update((name, curve.cpu().numpy()) for name, curve in state["curves"].items())
     return state["step"], state["seconds"]

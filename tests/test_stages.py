@@ -315,6 +315,9 @@ def test_the_record_says_what_was_done(make_module: MakeModule, store: Store) ->
     history = stage_history(store, record.key)
     assert [step for step, _ in history] == [1, 2, 3]
     assert all(set(losses) == {"loss"} and losses["loss"] > 0 for _, losses in history)
+    with np.load(store.entry("stages", record.key) / "losses.npz") as curves:
+        each = [losses["loss"] for _, losses in history]
+        assert curves["loss"].tolist() == pytest.approx(each)
 
 
 PARTS = '''

@@ -87,6 +87,30 @@ def test_progress_tells_the_mean_loss_since_the_last(patches: Patches, tmp_path:
     assert [p.losses["loss"] for p in points] == pytest.approx(means, abs=1e-3)
 
 
+class Sometimes(Scalar):
+    """Logs another loss at every third update only."""
+
+    def training_step(self, batch: Batch, stage: Stage) -> Losses:
+        rare = {"rare": torch.tensor(10.0 + batch.step)} if batch.step % 3 == 0 else {}
+        return {"loss": self.p * 1.0, **rare}
+
+
+def test_every_update_s_losses_are_kept(patches: Patches, tmp_path: Path) -> None:
+    training = start(plan_of(Sometimes(), 250, learning_rate=0.01), patches, tmp_path)
+    points = []
+    while True:
+        try:
+            points.append(next(training))
+        except StopIteration as end:
+            _, curves, _ = end.value
+            break
+    assert curves["loss"] == pytest.approx(5 - 0.01 * np.arange(250), abs=1e-3)
+    assert np.flatnonzero(np.isfinite(curves["rare"])).tolist() == list(range(0, 250, 3))
+    assert curves["rare"][249] == 259
+    # points of two updates each: the first has rare at step 0, the second at 3, the third none
+    assert [p.losses.get("rare") for p in points[:4]] == [10, 13, None, 16]
+
+
 def test_patches_are_channels_last_and_set_by_seed_and_step(
     patches: Patches, tmp_path: Path
 ) -> None:
@@ -211,7 +235,7 @@ def test_a_training_that_goes_on_ends_bit_by_bit_where_an_uninterrupted_one_does
         seen[-1] += [next(training).step, next(training).step]  # made again after the break
         training.close()
         net = Net()  # other weights: the checkpoint must replace them
-    *rest, history = _drain(start(plan_of(net, steps, **halved), patches, broken))
+    *rest, (history, curves, _) = _drain(start(plan_of(net, steps, **halved), patches, broken))
     every = max(1, steps // 100)
     seen.append([point.step for point in rest])
     assert seen[:2] == [[every * n for n in points] for points in ((1, 2, 3, 4), (3, 4, 5, 6))]
@@ -219,6 +243,7 @@ def test_a_training_that_goes_on_ends_bit_by_bit_where_an_uninterrupted_one_does
     for name, value in uninterrupted.state_dict().items():
         assert torch.equal(value, net.state_dict()[name]), name
     assert history == [(point.step, point.losses) for point in points]
+    assert np.isfinite(curves["loss"]).all() and len(curves["loss"]) == steps
 
 
 def _drain(training: Any) -> list[Any]:
@@ -227,7 +252,7 @@ def _drain(training: Any) -> list[Any]:
         try:
             found.append(next(training))
         except StopIteration as end:
-            return [*found, end.value[0]]
+            return [*found, end.value]
 
 
 def test_a_finished_checkpoint_is_not_trained_on(
