@@ -14,6 +14,7 @@ from bench import metrics, protocol, sets
 from bench.errors import BenchError, unknown
 from bench.located_yaml import Document, Keys, load_yaml, parse_scalar
 from bench.method import Method, build_method, check_hyperparameters, find_method
+from bench.report.published import load_paper
 from bench.space import Range, is_range, parse_range
 from bench.study import (
     METHOD_NAME,
@@ -113,6 +114,21 @@ class _Check:
         self.evaluate = self._section("evaluate", EvaluateSection)
         if "budget" in data:
             self.budget = self._section("budget", BudgetSection)
+        self._papers(data.get("compare"))
+
+    def _papers(self, names: Any) -> None:
+        """The papers to compare with, and that their files are sound."""
+        if names is None:
+            return
+        if not isinstance(names, list):
+            self.add(("compare",), f"needs a list ([a, b]), got {names!r}.")
+            return
+        for i, name in enumerate(names):
+            try:
+                load_paper(str(name))
+            except BenchError as error:
+                for line in str(error).splitlines():
+                    self.add(("compare", i), line)
 
     def _section(self, key: str, model: type[Section]) -> Any:
         data = self.document.data.get(key)
@@ -315,13 +331,18 @@ class _Check:
         if self.budget is not None:
             self._budget(self.budget, swept)
         if self.select is None:
-            if swept and "select" not in self.document.data:
-                self.add((), f"'select' is missing, and {min(swept)} has ranges to choose from.")
+            grid = self.budget is not None and self.budget.sampler == "grid"
+            if swept and "select" not in self.document.data and not grid:
+                message = f"'select' is missing, and {min(swept)} has ranges to choose from."
+                self.add((), f"{message} Or report every trial: sampler: grid.")
             return
         self._objectives(self.select)
 
     def _budget(self, budget: BudgetSection, swept: dict[str, dict[str, Range]]) -> None:
         objectives = self.select.objectives if self.select else ()
+        if budget.pruner != "none" and not self.select and "select" not in self.document.data:
+            message = "without 'select' there is no objective to prune by. Write pruner: none."
+            self.add(("budget", "pruner"), message)
         if budget.pruner != "none" and len(objectives) > 1:
             message = "several objectives cannot be pruned. Name one objective, or pruner: none."
             self.add(("budget", "pruner"), message)

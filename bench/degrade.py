@@ -19,7 +19,7 @@ def imresize(image: Image, scale: float, kernel: str = "cubic") -> Image:
 
     Antialiased when shrinking; rows first, rounded to 8 bits between the two passes, border
     replicated. Gives the published LR files of Set5, Set14, BSD100 and Urban100 sample for sample.
-    kernel: "cubic" (Keys, a = -0.5) or "lanczos3".
+    kernel: "linear", "cubic" (Keys, a = -0.5) or "lanczos3".
     """
     if scale == 1:
         return image.copy()
@@ -62,6 +62,10 @@ def resize_weights(
     return np.clip(indices, 0, size - 1), weights
 
 
+def _linear(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.maximum(0, 1 - np.abs(x)))
+
+
 def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
     """Keys, Cubic convolution interpolation, IEEE ASSP 1981, a = -0.5."""
     x = np.abs(x)
@@ -75,6 +79,7 @@ def _lanczos3(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 _KERNELS: dict[str, tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], int]] = {
+    "linear": (_linear, 2),
     "cubic": (_cubic, 4),
     "lanczos3": (_lanczos3, 6),
 }
@@ -228,9 +233,12 @@ def _bicubic_blur(hr: Image, scale: int, seed: int) -> Image:
     return blur(imresize(hr, 1 / scale), sigma=1.6, size=7)
 
 
-def _jpeg_lanczos(hr: Image, scale: int, seed: int, quality: int = 75) -> Image:
-    """RTS's training data: JPEG, then Lanczos-3 shrinking. It gives no quality; 75 is the usual."""
-    return imresize(jpeg(hr, quality), 1 / scale, kernel="lanczos3")
+def _jpeg_shrunk(
+    hr: Image, scale: int, seed: int, kernel: str = "lanczos3", quality: int = 75
+) -> Image:
+    """RTS's training data: JPEG, then shrinking. The paper gives no quality, 75 is the usual one,
+    and names a Lanczos scaler only for what is made of SR afterwards."""
+    return imresize(jpeg(hr, quality), 1 / scale, kernel)
 
 
 def _low_light(hr: Image, scale: int, seed: int) -> Image:
@@ -240,21 +248,39 @@ def _low_light(hr: Image, scale: int, seed: int) -> Image:
     return noise(dark, 5.0, np.random.default_rng(seed))
 
 
+def _blur_noise(hr: Image, scale: int, seed: int) -> Image:
+    """A stand-in for DIV2K's "unknown" track: HR under a Gaussian of scale / 2 pixels, bicubic
+    shrinking, then noise of 3 levels.
+
+    No paper's model; results on it stand for themselves. The track's blur and decimation are not
+    published (NTIRE 2017, Timofte et al., CVPRW 2017: the same for all its images), its LR files
+    lie some pixels beside HR, and these do not.
+    """
+    lr = imresize(blur(hr, sigma=scale / 2, size=3 * scale // 2 * 2 + 1), 1 / scale)
+    return noise(lr, 3.0, np.random.default_rng(seed))
+
+
 Degradation = Callable[[Image, int, int], Image]
 """(HR whose size the scale divides, scale, seed) -> LR, exactly scale times smaller."""
+
+_JPEG = {"jpeg_lanczos": "lanczos3", "jpeg_bilinear": "linear"}
 
 DEGRADATIONS: dict[str, Degradation] = {
     "none": _none,
     "bicubic": _bicubic,
     "bicubic_blur": _bicubic_blur,
-    "jpeg_lanczos": _jpeg_lanczos,
+    **{name: partial(_jpeg_shrunk, kernel=kernel) for name, kernel in _JPEG.items()},
     "low_light": _low_light,
+    "blur_noise": _blur_noise,
 }
 
 
 def find_degradation(name: str) -> Degradation | None:
-    """Returns the degradation of that name, also "jpeg_lanczos:QUALITY"; None if there is none."""
+    """Returns the degradation of that name; None if there is none. A name that begins with "jpeg_"
+    may carry the quality, 1 to 100: "jpeg_lanczos:90"."""
     kind, colon, quality = name.partition(":")
-    if colon and kind == "jpeg_lanczos" and quality.isdecimal() and 1 <= int(quality) <= 100:
-        return partial(_jpeg_lanczos, quality=int(quality))
-    return DEGRADATIONS.get(name)
+    if not colon:
+        return DEGRADATIONS.get(kind)
+    if kind in _JPEG and quality.isdecimal() and 1 <= int(quality) <= 100:
+        return partial(_jpeg_shrunk, kernel=_JPEG[kind], quality=int(quality))
+    return None

@@ -13,9 +13,7 @@ from bench.method import Method, to_tensor
 from bench.metrics import ImageScore, Scorer, metric, score_image
 from bench.protocol import PROTOCOLS, Image, Input, Unscorable, quantise
 from bench.records import Score, UsedDataset, label_of
-
-TILE = 256  # LR pixels: one forward of a tile fits in a few hundred MB for the usual networks
-WHOLE = 400  # images up to this many LR pixels a side are restored in one piece
+from bench.tiles import TILE, WHOLE, in_tiles
 
 
 @dataclass
@@ -28,7 +26,7 @@ class Measured:
     missing: dict[str, str] = field(default_factory=dict)
     datasets: dict[str, UsedDataset] = field(default_factory=dict)
     assessors: dict[str, str] = field(default_factory=dict)
-    examined: dict[str, dict[str, float]] = field(default_factory=dict)
+    examined: dict[str, dict[str, float | str]] = field(default_factory=dict)
 
     def images(self, dataset: str, metric_name: str) -> dict[str, ImageScore]:
         """Returns image -> what a metric said of it."""
@@ -131,39 +129,6 @@ def _used(dataset: str, scale: int, degradation: str, count: int) -> UsedDataset
 def restore(method: Method, lr: Tensor, tile: int = TILE, whole: int = WHOLE) -> Tensor:
     """Returns SR `(1, 3, scale*H, scale*W)`, fp32, not clamped, for `lr (1, C, H, W)` in [0, 1].
 
-    An image over `whole` pixels a side is restored in tiles of `tile` LR pixels, each with
-    `method.halo` more pixels of context on every side, which are cut off afterwards: no seam where
-    the halo covers the receptive field.
+    A large image in tiles with the method's halo: the result is the same picture.
     """
-    height, width = lr.shape[-2:]
-    if method.halo is None or max(height, width) <= whole:
-        restored: Tensor = method(lr).float()
-        return restored
-    sr: Tensor | None = None
-    for top in range(0, height, tile):
-        for left in range(0, width, tile):
-            part, (y, x, scale) = _restore_tile(method, lr, top, left, tile)
-            if sr is None:
-                sr = part.new_empty(1, part.shape[1], height * scale, width * scale)
-            sr[..., y : y + part.shape[2], x : x + part.shape[3]] = part
-    assert sr is not None
-    return sr
-
-
-def _restore_tile(
-    method: Method, lr: Tensor, top: int, left: int, tile: int
-) -> tuple[Tensor, tuple[int, int, int]]:
-    """Returns the SR of one tile without its halo, and where it belongs: (y, x, scale)."""
-    height, width = lr.shape[-2:]
-    halo = method.halo or 0
-    y0, x0 = max(0, top - halo), max(0, left - halo)
-    bottom, right = min(height, top + tile), min(width, left + tile)
-    window = lr[..., y0 : min(height, bottom + halo), x0 : min(width, right + halo)]
-    part = method(window.contiguous(memory_format=torch.channels_last)).float()
-    scale = part.shape[-1] // window.shape[-1]
-    part = part[
-        ...,
-        (top - y0) * scale : (bottom - y0) * scale,
-        (left - x0) * scale : (right - x0) * scale,
-    ]
-    return part, (top * scale, left * scale, scale)
+    return in_tiles(method, lr, method.halo, tile, whole)

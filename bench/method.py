@@ -52,8 +52,11 @@ class Stage:
     steps: int | None = None
     """Updates."""
     target: Callable[[Tensor], Tensor] | None = None
-    """HR image `(1, 3, H, W)` in [0, 1] -> what this stage learns to produce, same shape. Called
-    under no_grad when the stage begins, once per image, and stored."""
+    """HR images `(N, 3, H, W)` in [0, 1] -> what this stage learns to produce, same shape. Called
+    under no_grad when the stage begins, for each image once, and stored."""
+    target_halo: int | None = None
+    """Pixels of context that the target needs on each side, so that large images are made in tiles.
+    None: it must see the whole image."""
     depends: Mapping[str, Any] | None = None
     """The parameters that determine this stage. None: every hyper-parameter of its method. Naming
     fewer lets more trials share the stage; leaving out one that matters gives wrong results."""
@@ -69,9 +72,9 @@ class Stage:
     learning_rate: float | None = None
     seed: int | None = None
     """A fixed seed makes one stage serve every seed of every study, at the device's precision."""
-    examine: Callable[[], Mapping[str, float]] | None = None
-    """Called once, in eval mode, when the stage has been trained: numbers that show what it has
-    learned. They are stored with the stage and printed below the tables that rest on it."""
+    examine: Callable[[], Mapping[str, float | str]] | None = None
+    """Called once, in eval mode, when the stage has been trained: numbers and words that show what
+    it has learned. They are stored with the stage and printed below the tables that rest on it."""
 
 
 class Method(nn.Module):
@@ -89,6 +92,9 @@ class Method(nn.Module):
     halo: int | None = 32
     """LR pixels of context that a tile of a large image needs on each side: the radius of the
     receptive field, or the tiles show seams. None: the network must see the whole image."""
+    remarks: Sequence[str] = ()
+    """What a reader of its numbers must be told, such as that a judge's features are untrained.
+    Stands at the head of every report."""
     hyperparameters: dict[str, Any]
     """The constructor's arguments, defaults included."""
 

@@ -14,7 +14,7 @@ from bench.protocol import Image, as_rgb
 from bench.sets import Pair
 
 Pixels = NDArray[np.unsignedinteger[Any]]
-"""(H, W, channels), uint8 or uint16."""
+"""(H, W, channels) or (pixels, channels), uint8 or uint16."""
 
 _SHARE = 0.25  # of a GPU's free memory that decoded images may take
 
@@ -29,17 +29,18 @@ def _eight_bit_lr(pair: Pair) -> Image:
 class Patches:
     """All images of a training set, 8 bits a sample, gray ones with three equal channels."""
 
-    def __init__(self, pairs: Sequence[Pair], targets: Sequence[Pixels] | None = None) -> None:
-        """Decodes the pairs. targets: (H, W, 3) uint8 or uint16 for each pair, of HR's size; what a
-        stage learns to produce instead of HR. Raises BenchError for a file that is broken."""
+    def __init__(self, pairs: Sequence[Pair], targets: Pixels | None = None) -> None:
+        """Decodes the pairs. targets: what a stage learns to produce instead of HR, (pixels, 3),
+        that of each pair behind the one before, row by row; it may be mapped from a file. Raises
+        BenchError for a file that is broken."""
         lr = [as_rgb(_eight_bit_lr(pair)) for pair in pairs]
         hr = [as_rgb(pair.hr()) for pair in pairs]
         self._names = [pair.stem for pair in pairs]
         self._areas = np.cumsum([image.shape[0] * image.shape[1] for image in lr])
-        self._lr, self._hr = _Images(lr), _Images(hr)
-        self._target = None if targets is None else _Images(targets)
-        if self._target is not None and not np.array_equal(self._target.sizes, self._hr.sizes):
-            raise ValueError("targets are not of the size of their HR")
+        self._lr, self._hr = (_Images(_sizes(images), _joined(images)) for images in (lr, hr))
+        self._target = None if targets is None else _Images(self._hr.sizes, targets)
+        if targets is not None and len(targets) != self._hr.ends[-1]:
+            raise ValueError(f"targets have {len(targets)} pixels, HR has {self._hr.ends[-1]}")
         self._device = torch.device("cpu")
 
     def batch(
@@ -87,14 +88,22 @@ class Patches:
         self._device = device
 
 
+def _sizes(images: Sequence[Pixels]) -> NDArray[np.int64]:
+    return np.array([image.shape[:2] for image in images])
+
+
+def _joined(images: Sequence[Pixels]) -> Pixels:
+    return np.concatenate([image.reshape(-1, image.shape[2]) for image in images])
+
+
 class _Images:
     """Images one behind the other as (pixels, channels), so that all crops are one gather."""
 
-    def __init__(self, images: Sequence[Pixels]) -> None:
-        self.sizes = np.array([image.shape[:2] for image in images])
+    def __init__(self, sizes: NDArray[np.int64], joined: Pixels) -> None:
+        """sizes: (images, 2), height and width."""
+        self.sizes = sizes
         self.ends = np.cumsum(self.sizes.prod(axis=1))
-        self.full = np.iinfo(images[0].dtype).max
-        joined = np.concatenate([image.reshape(-1, image.shape[2]) for image in images])
+        self.full = np.iinfo(joined.dtype).max
         # torch gathers no uint16: the same bits go as int16 and are taken for unsigned afterwards
         self.wide = joined.dtype == np.uint16
         self.pixels = torch.from_numpy(joined.view(np.int16) if self.wide else joined)

@@ -47,7 +47,7 @@ class TrainedStage(BaseModel):
     """Taken from the store: trained earlier or by another trial."""
     precision: str
     device: str
-    examined: dict[str, float] = {}
+    examined: dict[str, float | str] = {}
     """What the stage's own examination found."""
 
 
@@ -97,9 +97,11 @@ class Cell(BaseModel):
     datasets: dict[str, UsedDataset] = {}
     assessors: dict[str, str] = {}
     """Metric -> the exact name of the trained thing behind it, such as nima -> nima@photos."""
-    examined: dict[str, dict[str, float]] = {}
+    examined: dict[str, dict[str, float | str]] = {}
     """That name -> what its examination found."""
     stages: list[TrainedStage] = []
+    remarks: list[str] = []
+    """What the method says a reader of its numbers must know."""
     fingerprint: str
     """Hash of all that determined this cell; another one today means that the cell is stale."""
     run_id: str = ""

@@ -31,10 +31,9 @@ class Sampler:
     """
 
     def __init__(self, folder: Path, study: Study, method: str) -> None:
-        assert study.select is not None
         self._plan = study
         self._ranges = study.methods[method].ranges
-        self._objectives = study.select.objectives
+        self._objectives = study.select.objectives if study.select else ()
         self._space = {name: _distribution(range_) for name, range_ in self._ranges.items()}
         self._open: dict[int, optuna.Trial] = {}
         try:
@@ -42,7 +41,8 @@ class Sampler:
             self._study = optuna.create_study(
                 storage=self._storage,
                 study_name=f"{study.name}/{method}",
-                directions=study.select.directions,
+                # Optuna wants an objective: a grid from which nothing is selected tells it 0
+                directions=study.select.directions if study.select else ["minimize"],
                 load_if_exists=True,
                 pruner=_pruner(study),
             )
@@ -119,7 +119,7 @@ class Sampler:
 
     def tell(self, key: int, objectives: dict[str, float]) -> None:
         """Records a finished trial."""
-        self._tell(key, [objectives[name] for name in self._objectives], None)
+        self._tell(key, [objectives[name] for name in self._objectives] or [0.0], None)
 
     def fail(self, key: int) -> None:
         """Records a trial that has no value; it is not tried again."""

@@ -25,7 +25,7 @@ from bench.images import read_image as read_image
 from bench.images import write_image as write_image
 from bench.protocol import Image, Input, Task, as_rgb, default_protocol
 
-LR_SOURCES = (*DEGRADATIONS, "jpeg_lanczos:QUALITY", "unknown")
+LR_SOURCES = (*DEGRADATIONS, "jpeg_lanczos:QUALITY", "jpeg_bilinear:QUALITY", "unknown")
 """What `degradation` may be: a function that makes LR from HR, or DIV2K's unknown track, of which
 there are published files alone."""
 
@@ -255,6 +255,9 @@ def find_pairs(name: str, scale: int, degradation: str = "bicubic") -> Found:
     scale, published LR files of the unknown track.
     """
     track = degradation if degradation in ("bicubic", "unknown") else None
+    layouts = dataset(name).layouts
+    if degradation == "none" and layouts and all(layout.hr is None for layout in layouts):
+        track = "bicubic"  # photographs without HR, which enhancement takes as they are
     return _find_pairs(name, scale, degradation, track)
 
 

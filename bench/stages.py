@@ -1,7 +1,6 @@
 """A method goes through its stages; each is trained once for equal content, then shared."""
 
 import hashlib
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +12,13 @@ import numpy as np
 import torch
 
 from bench import sets
-from bench.errors import BenchError
-from bench.method import Method, Stage, source_digest, to_tensor
+from bench.errors import BenchError, Diverged
+from bench.method import Method, Stage, source_digest
 from bench.patches import Patches
 from bench.records import TrainedStage
 from bench.store import Store, content_key
 from bench.study import TaskSection, TrainSection
+from bench.targets import read_targets, write_targets
 from bench.train import (
     History,
     Plan,
@@ -120,7 +120,7 @@ def _train_of_stage(method: Method, stage: Stage) -> TrainSection:
 @cache
 def recipe_digest() -> str:
     """Returns a hash of the harness's own code that decides what a training gives."""
-    names = ("train.py", "patches.py", "degrade.py", "images.py", "sets.py", "raw.py")
+    names = ("train.py", "patches.py", "targets.py", "degrade.py", "images.py", "sets.py", "raw.py")
     digest = hashlib.sha256()
     for name in names:
         digest.update((Path(__file__).parent / name).read_bytes())
@@ -151,10 +151,19 @@ def train_stages(
             with store.lock("stages", plan.key, notes.append):
                 reused = store.has("stages", plan.key)  # another process may have been first
                 if not reused:
-                    yield from _train_and_store(plan, device, store)
+                    try:
+                        yield from _train_and_store(plan, device, store)
+                    except Diverged as error:
+                        raise Diverged(f"{error}{_kept(trained)}") from error
         yield from (Note(f"waited for stage {plan.stage.name} of process {pid}") for pid in notes)
         trained.append(_load_stage(plan, store, device, reused))
     method.eval()
+
+
+def _kept(trained: list[TrainedStage]) -> str:
+    """What a training that goes wrong late has not lost."""
+    names = ", ".join(stage.name for stage in trained)
+    return f" Finished and kept: {names}; a trial that ends there is sound." if names else ""
 
 
 def _load_stage(plan: Plan, store: Store, device: torch.device, reused: bool) -> TrainedStage:
@@ -217,7 +226,7 @@ def _initialise(method: Method, plans: list[Plan], seed: int) -> None:
         owner.load_state_dict(fresh.state_dict())
 
 
-def _examine(plan: Plan) -> dict[str, float]:
+def _examine(plan: Plan) -> dict[str, float | str]:
     plan.owner.eval()
     return dict(plan.stage.examine()) if plan.stage.examine else {}
 
@@ -225,29 +234,13 @@ def _examine(plan: Plan) -> dict[str, float]:
 def _patches(plan: Plan, device: torch.device, store: Store) -> Patches:
     """The stage's training images, decoded once, and what it learns to make of them."""
     pairs = sets.load_pairs(plan.dataset, plan.scale, plan.degradation)
-    targets = None
-    if plan.stage.target is not None:
-        if not store.has("targets", plan.key):
-            store.commit("targets", plan.key, lambda folder: _make_targets(plan, folder, device))
-        folder = store.entry("targets", plan.key)
-        targets = [np.load(folder / f"{pair.stem}.npy") for pair in pairs]
-    return Patches(pairs, targets)
+    if plan.stage.target is None:
+        return Patches(pairs)
 
+    def write(folder: Path) -> None:
+        plan.owner.eval()
+        write_targets(plan.stage, pairs, folder, device)
 
-@torch.no_grad()
-def _make_targets(plan: Plan, folder: Path, device: torch.device) -> None:
-    """Writes each image's target as (H, W, 3) uint16; 8 bits would drown small changes."""
-    target = plan.stage.target
-    assert target is not None
-    plan.owner.eval()
-    for pair in sets.load_pairs(plan.dataset, plan.scale, plan.degradation):
-        hr = to_tensor(pair.hr(), device)
-        made = target(hr)
-        if made.shape != hr.shape:
-            raise ValueError(
-                f"stage {plan.stage.name}: target of {tuple(hr.shape)} is {made.shape}"
-            )
-        made = (made.float().clamp(0, 1) * 65535).round().squeeze(0).permute(1, 2, 0)
-        buffer = io.BytesIO()  # np.save to a file does not say that the disk is full
-        np.save(buffer, made.cpu().numpy().astype(np.uint16))
-        (folder / f"{pair.stem}.npy").write_bytes(buffer.getbuffer())
+    if not store.has("targets", plan.key):
+        store.commit("targets", plan.key, write)
+    return Patches(pairs, read_targets(store.entry("targets", plan.key)))

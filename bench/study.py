@@ -58,7 +58,7 @@ class TrainSection(Section):
 
 
 class SelectSection(Section):
-    """What the sampler sees."""
+    """What the sampler sees. Without it nothing is chosen: every trial of a grid is reported."""
 
     dataset: str
     maximize: tuple[str, ...] = ()

@@ -111,10 +111,11 @@ def run_trial(job: Job) -> Iterator[Event]:
     found, objectives = Measured(), dict[str, float]()
     parameters: dict[str, Any] = {**job.study.methods[job.method].fixed, **job.swept}
     state, reason, about = "complete", "", dict[str, str]()
+    told: Sequence[str] = ()
     try:
         about = environment(job.study)
         method = make_method(job.study, job.method, job.swept, job.seed)
-        parameters = method.hyperparameters
+        parameters, told = method.hyperparameters, method.remarks
         yield from _train_and_measure(job, method, trained, found, objectives)
     except (BenchError, Diverged) as error:
         state, reason = "failed", str(error)
@@ -137,6 +138,7 @@ def run_trial(job: Job) -> Iterator[Event]:
             swept=job.swept,
             objectives=objectives,
             stages=trained,
+            remarks=list(told),
             fingerprint=job.fingerprint,
             started=started,
             seconds=time.monotonic() - began,

@@ -29,6 +29,22 @@ class Bicubic(Method):
         return torch.from_numpy(np.stack(enlarged)).permute(0, 3, 1, 2).to(lr)
 
 
+class Bilinear(Method):
+    """Bilinear enlargement, as OpenCV's resize does it; its rounding apart."""
+
+    paper = "none: the weighted mean of the four nearest pixels"
+    halo = 2
+
+    def __init__(self, *, scale: int = 2) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Returns `(N, 3, scale*H, scale*W)`."""
+        size = [self.scale * side for side in lr.shape[-2:]]
+        return F.interpolate(lr, size, mode="bilinear")
+
+
 class Original(Method):
     """The picture as it is: what enhancement starts from. At scale 1."""
 
@@ -42,10 +58,10 @@ class Original(Method):
 
 
 class UnsharpMask(Method):
-    """y + amount (y - G * y), `times` times over; G a Gaussian of `radius` pixels, edges repeated.
+    """y + amount (y - G * y), `stages` times over; G a Gaussian of `radius` pixels, edges repeated.
 
-    RTS repeats it to show a difference that grows linearly (figure 4), and names neither amount
-    nor radius.
+    RTS repeats it, once for each of its own stages, to show a difference that grows linearly
+    (figure 4), and names neither amount nor radius.
     """
 
     paper = "unsharp masking; amount and radius are ours"
@@ -56,15 +72,15 @@ class UnsharpMask(Method):
         *,
         amount: Annotated[float, Field(ge=0)] = 0.5,
         radius: Annotated[float, Field(gt=0)] = 1.0,
-        times: Annotated[int, Field(ge=1)] = 1,
+        stages: Annotated[int, Field(ge=1)] = 1,
     ) -> None:
         super().__init__()
-        self.amount, self.times = amount, times
+        self.amount, self.times = amount, stages
         reach = max(1, round(3 * radius))
         offsets = torch.arange(-reach, reach + 1)
         taps = torch.exp(-(offsets**2) / (2 * radius**2))
         self.register_buffer("taps", taps / taps.sum(), persistent=False)
-        self.halo = reach * times
+        self.halo = reach * stages
 
     def forward(self, image: Tensor) -> Tensor:
         """Returns `(N, 3, H, W)` for an image `(N, 3, H, W)` in [0, 1]; clipped after each time."""

@@ -87,7 +87,14 @@ def test_scale_one_gives_an_equal_copy() -> None:
     assert np.array_equal(same, image) and same is not image
 
 
-@pytest.mark.parametrize("kernel", ["cubic", "lanczos3"])
+def test_linear_shrinking_by_two_has_the_weights_of_a_stretched_triangle() -> None:
+    _, weights = resize_weights(40, 0.5, "linear")
+    assert np.allclose(weights[10], [1 / 8, 3 / 8, 3 / 8, 1 / 8])
+    ramp = np.tile(np.arange(0, 80, 2, dtype=np.uint8), (8, 1))
+    assert imresize(ramp, 0.5, "linear")[0, 1:-1].tolist() == list(range(5, 75, 4))
+
+
+@pytest.mark.parametrize("kernel", ["linear", "cubic", "lanczos3"])
 def test_a_flat_image_stays_flat(kernel: str) -> None:
     assert (imresize(np.full((20, 20, 3), 77, np.uint8), 0.5, kernel) == 77).all()
 
@@ -143,8 +150,23 @@ def test_every_degradation_is_pure_and_gives_the_size_of_its_scale(name: str) ->
     assert DEGRADATIONS[name](hr[..., 0], scale, 7).ndim == 2
 
 
-def test_a_random_degradation_follows_its_seed() -> None:
+@pytest.mark.parametrize("name", ["low_light", "blur_noise"])
+def test_a_random_degradation_follows_its_seed(name: str) -> None:
     hr = random_image(24, 36)
-    assert not np.array_equal(
-        DEGRADATIONS["low_light"](hr, 2, 1), DEGRADATIONS["low_light"](hr, 2, 2)
+    assert not np.array_equal(DEGRADATIONS[name](hr, 2, 1), DEGRADATIONS[name](hr, 2, 2))
+
+
+def test_the_stand_in_for_the_unknown_track_blurs_and_adds_three_levels_of_noise() -> None:
+    flat = np.full((400, 400), 128, np.uint8)
+    made = DEGRADATIONS["blur_noise"](flat, 4, 1).astype(float)
+    assert abs(made.mean() - 128) < 0.1
+    # rounding adds a twelfth to the variance
+    assert abs(made.std() - math.sqrt(9 + 1 / 12)) < 0.1
+    # a sine of period P is left at exp(-2 (pi sigma / P)^2): sigma 2, P 16 give 0.735, and the
+    # noise of 3 levels averages out over the rows
+    wave = 128 + 100 * np.sin(2 * np.pi * np.arange(640) / 16)
+    rows = np.repeat(np.floor(wave + 0.5).astype(np.uint8)[None], 640, axis=0)
+    blurred, sharp = (
+        DEGRADATIONS[n](rows, 4, 1)[4:-4].mean(axis=0) for n in ("blur_noise", "bicubic")
     )
+    assert blurred[8:-8].std() / sharp[8:-8].std() == pytest.approx(0.735, abs=0.01)

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import smooth
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from bench.degrade import find_degradation, imresize_float
-from bench.method import Batch, Stage, to_tensor
+from bench.degrade import find_degradation, imresize, imresize_float
+from bench.errors import BenchError, Diverged
+from bench.method import Batch, Stage, load_method, to_tensor
 from bench.metrics.fidelity import difference
 from bench.protocol import protocol, quantise
 from bench.records import TrainedStage
@@ -16,7 +19,7 @@ from bench.stages import plan_stages, train_stages
 from bench.store import Store
 from bench.study import TaskSection, TrainSection
 from methods.classical import Original, UnsharpMask
-from methods.rts import RTS, Upscaler, lanczos_down
+from methods.rts import RTS, Degraded, Upscaler, lanczos_down
 
 CPU = torch.device("cpu")
 TASK = TaskSection(kind="enhancement", scale=1, degradation="none")
@@ -103,12 +106,110 @@ def test_a_warm_stage_begins_where_the_one_before_ended() -> None:
 
 
 def test_each_stage_says_how_far_it_moved(small_sets: Path, tmp_path: Path) -> None:
-    stages = trained(RTS(network="residual1", stages=2), tmp_path)
-    assert [set(stage.examined) for stage in stages] == [
-        {"% from HR0", "k"},
-        {"% from HR0", "% from HR1", "k"},
-    ]
-    assert all(stage.examined["% from HR0"] > 0 for stage in stages)
+    one, two = trained(RTS(network="residual1", stages=2), tmp_path)
+    common = {"% from HR0", "k", "growth", "MOS", "rule"}
+    assert set(one.examined) == common and set(two.examined) == common | {"% from HR1"}
+    assert one.examined["% from HR0"] > 0  # type: ignore[operator]
+    assert one.examined["growth"] == one.examined["k"]
+
+
+class Sharpen(nn.Module):
+    """Doubles the size, then adds `amount` of the detail that a shrunk copy has lost."""
+
+    halo = 8
+
+    def __init__(self, amount: float) -> None:
+        super().__init__()
+        self.amount = nn.Parameter(torch.tensor(amount))
+
+    def forward(self, x: Tensor) -> Tensor:
+        blurred = F.interpolate(lanczos_down(x, 2), x.shape[-2:], mode="bicubic", antialias=True)
+        return (x + self.amount * (x - blurred)).repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+def chain(*amounts: float) -> RTS:
+    """Stages that add known multiples of the detail: D undoes the repetition of pixels nearly."""
+    method = RTS(network="residual1", stages=len(amounts))
+    for network, amount in zip(method.networks, amounts, strict=True):
+        network.network = Sharpen(amount)
+        network.enhance = lambda image, network=network: network(image)[..., ::2, ::2]  # type: ignore[method-assign]
+    return method
+
+
+def test_the_examination_measures_the_contraction_of_the_paper_s_theory() -> None:
+    k = 0.5  # HR_n - HR_0 = (k + k^2 + ... + k^n) detail, so each increment is k of the one before
+    method = chain(0.5, 0.75, 0.875, 0.9375)
+    found = [stage.examine() for stage in method.stages() if stage.examine]
+    assert [f["k"] for f in found] == pytest.approx([0.5, 0.75, 0.875, 0.9375], abs=1e-5)
+    assert [f["growth"] for f in found] == pytest.approx([k] * 4, abs=1e-4)
+    ratios = [float(f["% from HR0"]) / float(found[0]["% from HR0"]) for f in found]
+    assert ratios == pytest.approx([1, 1.5, 1.75, 1.875], abs=1e-4)
+    steps = [float(f[f"% from HR{n}"]) / float(found[0]["% from HR0"]) for n, f in enumerate(found)]
+    assert steps == pytest.approx([1, 0.5, 0.25, 0.125], abs=1e-4)
+
+
+def test_the_rule_stops_where_the_difference_begins_to_grow_or_quality_falls() -> None:
+    grows = [stage.examine()["rule"] for stage in chain(0.2, 0.3, 0.7).stages() if stage.examine]
+    assert grows == ["go on", "go on", "stop at HR2: the difference grows"]
+    falls = [stage.examine()["rule"] for stage in chain(0.3, 0.1).stages() if stage.examine]
+    assert falls == ["go on", "stop at HR1: MOS falls"]
+
+
+def test_degraded_is_jpeg_shrunk_and_enlarged_by_lanczos() -> None:
+    picture = smooth(34, 45, 0)  # an odd width: the last column is repeated
+    degrade = find_degradation("jpeg_lanczos:40")
+    assert degrade is not None
+    even = np.pad(picture, ((0, 0), (0, 1), (0, 0)), mode="edge")
+    expected = imresize(degrade(even, 2, 0), 2, "lanczos3")[:, :45]
+    shown = Degraded(quality=40)(to_tensor(picture, CPU))
+    assert np.array_equal(quantise(shown), expected)
+
+
+def test_lr_s_scaler_decides_which_stage_is_trained(small_sets: Path) -> None:
+    lanczos, bilinear = (
+        keys(RTS(network="residual1", stages=1, scaler=scaler))
+        for scaler in ("lanczos", "bilinear")
+    )
+    assert lanczos != bilinear
+
+
+def test_what_is_measured_retrains_nothing(small_sets: Path) -> None:
+    """A stage's key is made of task, training and method; evaluation sets are in none of them."""
+    base = keys(RTS(network="residual1", stages=2))
+    assert keys(RTS(network="residual1", stages=2)) == base
+    longer = TRAIN.model_copy(update={"steps": 3})
+    assert not set(keys(RTS(network="residual1", stages=2), train=longer)) & set(base)
+
+
+class Hopeless(Upscaler):
+    """Its loss is not finite."""
+
+    def training_step(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
+        return {"loss": super().training_step(batch, stage)["loss"] * float("nan")}
+
+
+class Breaks(RTS):
+    """The third stage goes wrong."""
+
+    def __init__(self, *, stages: int) -> None:
+        super().__init__(network="residual1", stages=stages)
+        if stages > 2:
+            self.upscalers[2] = Hopeless(network="residual1")
+
+
+def test_a_stage_that_diverges_leaves_the_good_ones(small_sets: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        Diverged, match=r"stage sr3: loss at step 1 is nan.*kept: sr1, sr2; a trial"
+    ):
+        trained(Breaks(stages=4), tmp_path)
+    again = trained(Breaks(stages=2), tmp_path)
+    assert [stage.reused for stage in again] == [True, True]
+
+
+@pytest.mark.parametrize("stages", [0, 21, 1.5, "many"])
+def test_a_number_of_stages_that_makes_no_sense_is_refused(stages: object) -> None:
+    with pytest.raises(BenchError, match="parameter 'stages'"):
+        load_method("methods.rts.RTS", stages=stages)
 
 
 def test_jpeg_quality_is_a_part_of_the_degradation_s_name() -> None:
@@ -142,7 +243,7 @@ def test_repeated_unsharp_masking_goes_on_changing_the_picture() -> None:
     """RTS, figure 4: its steps do not shrink, unlike those of recurrent training."""
     hr = smooth(64, 64, 0) // 2 + 64
     image = to_tensor(hr, CPU)
-    made = [quantise(UnsharpMask(amount=0.3, times=n)(image)) for n in (1, 2, 3)]
+    made = [quantise(UnsharpMask(amount=0.3, stages=n)(image)) for n in (1, 2, 3)]
     far = [difference(sr, hr, protocol("full@1"), 1) for sr in made]
     steps = np.diff([0, *far])
     assert (steps > 0).all() and steps[2] > 0.9 * steps[0]

@@ -442,6 +442,15 @@ def test_a_set_of_lr_files_has_no_hr_and_says_so(
         load_pairs(name, scale, "jpeg_lanczos")
 
 
+def test_photographs_without_hr_are_enhanced_as_they_are(root: Path) -> None:
+    put(root / "DPED/iphone/test_data/full_size_test_images/0.png", small(1))
+    (pair,) = load_pairs("dped_iphone_full", 1, "none")
+    assert not pair.has_hr and np.array_equal(pair.lr(), small(1))
+    put(root / "PIRM/PIRM_Test_set/LR/201.png", small(1))
+    with pytest.raises(BenchError, match="no HR files that LR could be made from"):
+        load_pairs("pirm_test", 1, "none")
+
+
 def test_lr_files_of_another_scale_cannot_be_made_without_hr(root: Path) -> None:
     put(root / "PIRM/PIRM_Test_set/LR/201.png", small(1))
     put(root / "DIV2K/DIV2K_test_LR_bicubic/X4/0901x4.png", small(1))

@@ -1,7 +1,7 @@
 """Where the numbers come from: protocol, commit, data, runs, and all that limits what they say."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -17,11 +17,13 @@ TINY_STEPS = 10_000
 
 @dataclass(frozen=True)
 class Section:
-    """A plain table below the comparison."""
+    """A plain table below the comparison; without a header, its notes alone."""
 
     heading: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    about: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def summary(study: Study, rows: Sequence[Row], columns: Sequence[Column]) -> str:
@@ -107,7 +109,13 @@ def remarks(study: Study, cells: Sequence[Cell], rows: Sequence[Row]) -> list[st
             for place, names in places.items()
             if study.train.dataset in names
         ]
-    return found + _examined(cells) + _mixtures(cells, rows, used) + _progress(study, cells)
+    return (
+        found
+        + _told(cells)
+        + _examined(cells)
+        + _mixtures(cells, rows, used)
+        + _progress(study, cells)
+    )
 
 
 def _examined(cells: Sequence[Cell]) -> list[str]:
@@ -115,9 +123,26 @@ def _examined(cells: Sequence[Cell]) -> list[str]:
     known = {name: facts for cell in cells for name, facts in cell.examined.items()}
     return [
         f"{name} is an assessor that bench trained itself"
-        + (f": {', '.join(f'{k} {v:.2f}' for k, v in facts.items())}." if facts else ".")
+        + (f": {_facts(facts, 2)}." if facts else ".")
         for name, facts in known.items()
     ]
+
+
+def _facts(found: Mapping[str, float | str], digits: int) -> str:
+    """Returns "k 0.41, rule go on"."""
+    return ", ".join(
+        f"{name} {value if isinstance(value, str) else f'{value:.{digits}f}'}"
+        for name, value in found.items()
+    )
+
+
+def _told(cells: Sequence[Cell]) -> list[str]:
+    """What methods say of themselves, once, with those that it holds for."""
+    methods: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        for text in cell.remarks:
+            methods.setdefault(text, {})[cell.method] = None
+    return [f"{', '.join(who)}: {text}" for text, who in methods.items()]
 
 
 def _mixtures(
@@ -230,7 +255,7 @@ def _stages(rows: Sequence[Row]) -> list[Section]:
         for cell in row.cells:
             for s in cell.stages:
                 if s.key not in seen:
-                    found = ", ".join(f"{name} {value:.4g}" for name, value in s.examined.items())
+                    found = _facts(s.examined, 3)
                     trained = f"{s.steps} updates, {s.seconds:.0f} s"
                     seen[s.key] = (row.method, str(cell.seed), s.name, f"{s.parameters:,}", trained,
                                    found or DASH)  # fmt: skip
