@@ -147,10 +147,10 @@ def train_stages(
         notes: list[str] = []
         reused = store.has("stages", plan.key)
         if not reused:
-            yield Note(f"stage {plan.stage.name} ({plan.key}): training {plan.steps} steps")
             with store.lock("stages", plan.key, notes.append):
                 reused = store.has("stages", plan.key)  # another process may have been first
                 if not reused:
+                    yield Note(f"stage {plan.stage.name} ({plan.key}): training {plan.steps} steps")
                     try:
                         yield from _train_and_store(plan, device, store)
                     except Diverged as error:
