@@ -15,14 +15,14 @@ import torch
 
 from bench import sets
 from bench.check import load_study
-from bench.errors import BenchError
+from bench.errors import BenchError, unknown
 from bench.evaluate import Measured, evaluate, load_scorers, restore
 from bench.method import Method, build_method, find_method, to_tensor
 from bench.metrics import check_metrics
 from bench.progress import Lines, Screen, watched
 from bench.protocol import protocol as find_protocol
 from bench.protocol import quantise
-from bench.records import Cell, load_scores
+from bench.records import Cell, load_records, load_scores
 from bench.report.render import write_report
 from bench.score import score_folder
 from bench.store import Store, home
@@ -81,20 +81,49 @@ def prepare_method(
 ) -> Method:
     """Returns a method ready to restore, on the best device.
 
-    Raises BenchError where it has to be trained and no weights are given: a number from random
-    weights says nothing.
+    path: a dotted path, or "STUDY/TRIAL" for what a sweep has trained. Raises BenchError where it
+    has to be trained and no weights are given: a number from random weights says nothing.
     """
-    method = build_method(find_method(path), parameters, scale)
-    if weights is not None:
-        load_weights(method, weights)
-    elif method.stages():
-        raise BenchError(
-            f"{path} has to be trained. Give its weights with --weights FILE, or train it with "
-            "`bench sweep`."
-        )
+    if "/" in path:
+        if parameters or weights:
+            raise BenchError(f"{path}: a trial has its own parameters and weights. Give neither.")
+        method = load_trial(path)
+        if scale is not None and (own := method.hyperparameters.get("scale", scale)) != scale:
+            raise BenchError(f"{path}: was trained for scale {own}, asked for {scale}.")
+    else:
+        method = build_method(find_method(path), parameters, scale)
+        if weights is not None:
+            load_weights(method, weights)
+        elif method.stages():
+            raise BenchError(
+                f"{path} has to be trained. Give its weights with --weights FILE, or train it with "
+                "`bench sweep` and give STUDY/TRIAL."
+            )
     device = choose_device()
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return method
+
+
+def load_trial(name: str) -> Method:
+    """Returns a trial's method with the weights of all its stages, such as of
+    "rts_small/residual3-t002-s0": the study, and the trial as its record's file is called.
+
+    Raises BenchError for an unknown one, and for one whose stages are not all in the store or do
+    not fit the method's code of today.
+    """
+    study, _, label = name.partition("/")
+    cells = {cell.file_name: cell for cell in load_records(study)[1]}
+    if label not in cells:
+        raise BenchError(unknown(f"trial of {study}", label, cells))
+    cell = cells[label]
+    method = build_method(find_method(cell.use), cell.parameters)
+    stages, store = method.stages(), Store(home() / "store")
+    if len(cell.stages) < len(stages):
+        why = (cell.reason.splitlines() or ["it was not trained to its end"])[0]
+        raise BenchError(f"{name}: {why}")
+    for stage, record in zip(stages, cell.stages, strict=True):
+        load_weights(stage.trains or method, store.entry("stages", record.key) / "weights.pth")
+    return method.eval()
 
 
 def load_weights(method: Method, file: Path) -> None:
@@ -108,11 +137,11 @@ def load_weights(method: Method, file: Path) -> None:
             state = torch.load(file, map_location="cpu", weights_only=True)
         method.load_state_dict(state)
     except FileNotFoundError:
-        raise BenchError(f"--weights {file}: no such file.") from None
+        raise BenchError(f"weights {file}: no such file.") from None
     except Exception as error:
         detail = " ".join(str(error).split())[:300]
         raise BenchError(
-            f"--weights {file}: not the weights of {type(method).__name__} with parameters "
+            f"weights {file}: not the weights of {type(method).__name__} with parameters "
             f"{method.hyperparameters}: {detail}"
         ) from None
 

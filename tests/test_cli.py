@@ -274,6 +274,41 @@ def test_restore_writes_png_of_scaled_size(world: Path):
     assert (pixels[..., 0] == pixels[..., 2]).all()
 
 
+def test_a_swept_trial_restores_what_its_sweep_kept(swept: Path, tmp_path: Path):
+    picture = swept / "data/BSD100/HR/20.png"
+    small = PIL.Image.open(picture).resize((24, 24))
+    small.save(tmp_path / "small.png")
+    trial, out = "tiny/talks-t000-s0", tmp_path / "out"
+    done = bench(swept, "restore", trial, str(tmp_path / "small.png"), "--out", str(out))
+    assert done.status == 0, done.err
+    (stage,) = kit.cells(swept / "home")["talks-t000-s0"]["stages"]
+    state = torch.load(swept / "home/store/stages" / stage["key"] / "weights.pth")
+    error = kit.cells(swept / "home")["talks-t000-s0"]["parameters"]["error"]
+    lr = torch.from_numpy(np.array(small)).permute(2, 0, 1)[None] / 255
+    sr = torch.nn.functional.interpolate(lr, scale_factor=2.0)
+    weight, bias = state["network.weight"], state["network.bias"]
+    sr = sr + 0.01 * torch.nn.functional.conv2d(sr, weight, bias, padding=1) + error
+    expected = (255 * sr.clamp(0, 1) + 0.5).floor()[0].permute(1, 2, 0).numpy()
+    restored = np.asarray(PIL.Image.open(out / "small.png")).astype(float)
+    assert np.abs(restored - expected).max() <= 1  # a value beside a half may fall either way
+
+    same = bench(swept, "eval", trial, "--datasets", "bsd100", "--scale", "2", "--json",
+                 "--metrics", "psnr_y")  # fmt: skip
+    kept = [s[-1] for s in kit.cells(swept / "home")["talks-t000-s0"]["scores"]]
+    assert json.loads(same.out)["results"][0]["mean"]["psnr_y"] == pytest.approx(np.mean(kept))
+
+
+def test_mistakes_in_naming_a_swept_trial(swept: Path, tmp_path: Path):
+    def refused(trial: str, *more: str) -> Ended:
+        return bench(swept, "restore", trial, "x.png", "--out", str(tmp_path), *more)
+
+    assert_mistake(refused("tiny/talks-t000-s1"), "unknown trial of tiny", "'talks-t000-s0'")
+    assert_mistake(refused("tini/talks-t000-s0"), "unknown study 'tini'", "'tiny'")
+    assert_mistake(refused("tiny/talks-t000-s0", "--param", "size=1"), "Give neither")
+    other = bench(swept, "eval", "tiny/talks-t000-s0", "--datasets", "bsd100", "--scale", "4")
+    assert_mistake(other, "trained for scale 2, asked for 4")
+
+
 def test_tiles_give_the_same_picture(world: Path):
     save(world / "large.png", (90, 70, 3))
     assert bench(world, *BICUBIC, "large.png").status == 0

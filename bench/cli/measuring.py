@@ -40,7 +40,8 @@ def evaluate(
 ) -> int:
     """Measures one METHOD on benchmark sets.
 
-    METHOD is a dotted path such as methods.classical.Bicubic.
+    METHOD is a dotted path such as methods.classical.Bicubic, or STUDY/TRIAL for one that a sweep
+    has trained, such as gamma/edsr_nima-t003-s0.
     """
     from bench.api import measure_method
     from bench.progress import Lines, Screen
@@ -250,7 +251,11 @@ def restore(
     params: tuple[str, ...],
     tile: int | None,
 ) -> int:
-    """Restores pictures with a METHOD into a folder, as PNG."""
+    """Restores pictures with a METHOD into a folder, as PNG.
+
+    METHOD is a dotted path, or STUDY/TRIAL for one that a sweep has trained, such as
+    gamma/edsr_nima-t003-s0.
+    """
     from bench.api import restore_images
 
     for path in restore_images(
