@@ -9,8 +9,10 @@ from conftest import smooth
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.check import load_study
 from bench.degrade import find_degradation, imresize, imresize_float
 from bench.errors import BenchError, Diverged
+from bench.images import write_image
 from bench.method import Batch, Stage, load_method, to_tensor
 from bench.metrics.fidelity import difference
 from bench.protocol import protocol, quantise
@@ -248,3 +250,50 @@ def test_repeated_unsharp_masking_goes_on_changing_the_picture() -> None:
     steps = np.diff([0, *far])
     assert (steps > 0).all() and steps[2] > 0.9 * steps[0]
     assert np.array_equal(quantise(Original()(image)), hr)
+
+
+STUDY = """\
+name: small
+task: {kind: enhancement, scale: 1, degradation: none}
+train: {dataset: bsd100, patch: 16, batch: 2, steps: 2}
+methods:
+  rts: {use: methods.rts.RTS, network: residual1, stages: {grid: [1, 2]}}
+evaluate: {datasets: [set14], metrics: [difference]}
+budget: {sampler: grid}
+"""
+
+
+def check(folder: Path, *overrides: str) -> None:
+    (folder / "small.yaml").write_text(STUDY)
+    load_study(folder / "small.yaml", overrides)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.patch=4000", "train.patch: 4000 does not fit into"),
+        ("methods.rts.stages={grid: [0, 1]}", "'stages': input should be greater than or equal"),
+        ("methods.rts.stages=0", "methods.rts.stages: parameter 'stages'"),
+        ("methods.rts.network=residual2", "parameter 'network'"),
+        ("methods.rts.quality=0", "parameter 'quality'"),
+        ("methods.rts.scaler=lanczos3", "parameter 'scaler'"),
+        ("task.kind=super-resolution", "RTS is for enhancement"),
+    ],
+)
+def test_mistakes_are_named_before_the_first_step(
+    small_sets: Path, tmp_path: Path, override: str, words: str
+) -> None:
+    check(tmp_path)
+    with pytest.raises(BenchError) as caught:
+        check(tmp_path, override)
+    assert words in str(caught.value)
+
+
+def test_one_picture_is_enough_to_learn_from(small_sets: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / "one/only.png", smooth(40, 36, 3))
+    train = TRAIN.model_copy(update={"dataset": str(tmp_path / "one")})
+    stages: list[TrainedStage] = []
+    method = RTS(network="residual1", stages=2)
+    for _ in train_stages(method, TASK, train, 0, Store(tmp_path / "store"), stages):
+        pass
+    assert [stage.name for stage in stages] == ["sr1", "sr2"]
