@@ -85,7 +85,7 @@ def load_yaml(file: Path) -> Document:
         what = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise BenchError(f"{file}:{line}: not valid YAML: {what}.") from None
     if not isinstance(root, yaml.MappingNode):
-        raise BenchError(f"{file}:1: a study is a mapping (name:, task:, ...), got {_kind(root)}.")
+        raise BenchError(f"{file}:1: needs a mapping (key: value), got {_kind(root)}.")
     return document
 
 

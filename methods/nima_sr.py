@@ -40,7 +40,7 @@ class EDSR(Method):
         self.network = EDSRNetwork(scale, blocks, channels)
         self.gamma = gamma
         self.nima = NIMA() if gamma > 0 else None
-        self.halo = 2 * blocks + 5  # radius of the receptive field: one pixel a convolution
+        self.halo = self.network.halo
 
     def forward(self, lr: Tensor) -> Tensor:
         """Returns SR `(N, 3, scale*H, scale*W)` in about [0, 1] for RGB `(N, 3, H, W)`."""

@@ -54,7 +54,7 @@ class Upscaler(Method):
         super().__init__()
         self.scale = scale
         self.network = _build(network, scale)
-        self.halo = int(self.network.halo)
+        self.halo: int = self.network.halo
         self.origin: tuple[Upscaler, ...] = ()  # a tuple: a module would become a part of this one
 
     def forward(self, lr: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class RTS(Method):
         for before, upscaler in zip(self.networks, self.networks[1:], strict=False):
             upscaler.origin = (before,) if warm_start else ()
         # D reaches 6 SR pixels, which are 3 of the image
-        self.halo: int = int(self.networks[0].network.halo) + 3
+        self.halo = self.networks[0].halo + 3
 
     @property
     def networks(self) -> list[Upscaler]:

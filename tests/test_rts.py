@@ -1,6 +1,7 @@
 """RTS: stages that are trained once, targets that the network made itself, Lanczos down."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from bench.check import load_study
 from bench.degrade import find_degradation, imresize, imresize_float
 from bench.errors import BenchError, Diverged
+from bench.evaluate import restore
 from bench.images import write_image
 from bench.method import Batch, Stage, load_method, to_tensor
 from bench.metrics.fidelity import difference
@@ -21,7 +23,7 @@ from bench.stages import plan_stages, train_stages
 from bench.store import Store
 from bench.study import TaskSection, TrainSection
 from methods.classical import Original, UnsharpMask
-from methods.rts import RTS, Degraded, Upscaler, lanczos_down
+from methods.rts import RTS, Degraded, Network, Upscaler, lanczos_down
 
 CPU = torch.device("cpu")
 TASK = TaskSection(kind="enhancement", scale=1, degradation="none")
@@ -57,6 +59,16 @@ def test_a_flat_picture_stays_flat_up_to_its_border() -> None:
 def test_the_networks_have_the_paper_s_size(layers: int, count: int) -> None:
     upscaler = Upscaler(network=f"residual{layers}")  # type: ignore[arg-type]
     assert sum(p.numel() for p in upscaler.parameters()) == count
+
+
+@pytest.mark.parametrize("network", get_args(Network))
+def test_every_network_enhances_in_tiles_without_seams(network: Network) -> None:
+    torch.manual_seed(0)
+    method = RTS(network=network, stages=1).eval()
+    image = torch.rand(1, 3, 40, 96)
+    tiled = restore(method, image, tile=48, whole=48)
+    assert tiled.shape == image.shape
+    assert (tiled - restore(method, image)).abs().max() < 1e-5
 
 
 def test_a_stage_is_the_same_however_many_follow(small_sets: Path) -> None:

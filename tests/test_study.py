@@ -433,7 +433,7 @@ def test_set_cannot_go_into_a_value(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "line", "part"),
     [
-        (b"- a\n- b\n", 1, "a study is a mapping (name:, task:, ...), got a list"),
+        (b"- a\n- b\n", 1, "needs a mapping (key: value), got a list"),
         (b"name\n", 1, "got a single value"),
         (b"", 1, "got nothing"),
         (b"# only a comment\n", 1, "got nothing"),

@@ -55,9 +55,12 @@ def to_markdown(report: Report) -> str:
         blocks += [f"![{figure.path.stem}]({target})", _md(figure.caption)]
     blocks += [f"Not drawn: {_md(reason)}" for reason in report.absent]
     for section in report.sections:
-        lines = [section.header, *section.rows]
-        left = [True] * len(section.header)
-        blocks += [f"## {_md(section.heading)}", _grid([list(map(_md, r)) for r in lines], left)]
+        blocks += [f"## {_md(section.heading)}", *([_md(section.about)] if section.about else [])]
+        if section.header:
+            lines = [list(map(_md, line)) for line in (section.header, *section.rows)]
+            blocks.append(_grid(lines, [True] * len(section.header)))
+        if section.notes:
+            blocks.append("\n".join(f"- {_md(note)}" for note in section.notes))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -128,8 +131,10 @@ def to_latex(report: Report) -> str:
     parts = [_ALONE, *(f"% {_ascii(remark)}\n" for remark in report.remarks)]
     parts += [_latex_table(report, table) for table in report.tables]
     for section in report.sections:
-        parts.append(f"% {_ascii(section.heading)}\n")
-        parts += [f"%   {_ascii(' | '.join(row))}\n" for row in (section.header, *section.rows)]
+        parts += [f"% {_ascii(text)}\n" for text in (section.heading, section.about) if text]
+        table = (section.header, *section.rows) if section.header else ()
+        parts += [f"%   {_ascii(' | '.join(row))}\n" for row in table]
+        parts += [f"%   {_ascii(note)}\n" for note in section.notes]
     return "".join([*parts, "\\tablesend\n"])
 
 
@@ -179,7 +184,8 @@ def _tex(text: str) -> str:
 
 
 def _ascii(text: str) -> str:
-    return " ".join(text.split()).encode("ascii", "replace").decode()
+    plain = " ".join(text.split()).replace("±", "+-").replace("\N{EM DASH}", "--")
+    return plain.encode("ascii", "replace").decode()
 
 
 # HTML
@@ -227,8 +233,11 @@ def to_html(report: Report) -> str:
         )
     parts += [f"<p>Not drawn: {e(reason)}</p>\n" for reason in report.absent]
     for section in report.sections:
+        parts.append(f"<h2>{e(section.heading)}</h2>\n")
+        parts += [f"<p class='about'>{e(section.about)}</p>\n"] if section.about else []
         lines = [_html_row(section.header, "th"), *(_html_row(r, "td") for r in section.rows)]
-        parts += [f"<h2>{e(section.heading)}</h2>\n", _html_scroll(lines[:1], lines[1:], "plain")]
+        parts += [_html_scroll(lines[:1], lines[1:], "plain")] if section.header else []
+        parts.append(_html_list(section.notes, "notes"))
     return "".join(parts) + "</html>\n"
 
 

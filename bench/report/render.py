@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.errors import BenchError, unknown
-from bench.metrics import metric
-from bench.records import Cell, label_of, load_records, scores_frame
+from bench.records import Cell, load_records, scores_frame
+from bench.report.beside import comparison_sections, write_comparison
 from bench.report.markup import Figure, Report, to_html, to_latex, to_markdown
-from bench.report.provenance import caution, commit, remarks, sections
-from bench.report.rows import Row, choose_rows, objective_names
+from bench.report.provenance import commit, remarks, sections
+from bench.report.published import load_papers
+from bench.report.rows import choose_rows
 from bench.report.scores import Column, columns_of
-from bench.report.series import Response, make_responses, make_trials
-from bench.report.strip import make_strip
 from bench.report.tables import make_tables
 from bench.study import Study
 
@@ -30,14 +29,16 @@ def render(
 ) -> dict[str, Path]:
     """Writes the report into `out` and returns what was written, by its name below `out`.
 
-    `csv` stands for scores.csv, scores.parquet and trials.csv. Figures belong to md and html.
+    `csv` stands for scores.csv, scores.parquet and trials.csv, and for published.csv where the
+    study names papers to compare with. Figures belong to md and html.
     `pictures` holds `<cell.file_name>/<dataset>/<image>.png` for the first seed and
     `reference/<dataset>/<image>.png`; without them the strips are left out and the report says so.
     mixed: scores of one set under several protocols may stand in one table, marked; a study that
-    names a protocol for each set has said so itself. Raises BenchError for an unknown format, and
-    for protocols that are mixed without being told to.
+    names a protocol for each set has said so itself. Raises BenchError for an unknown format or
+    paper, and for protocols that are mixed without being told to.
     """
     _check_formats(formats)
+    papers = load_papers(study.compare)
     rows, cuts = choose_rows(study, cells)
     columns = columns_of(study, cells)
     if not mixed:
@@ -47,14 +48,16 @@ def render(
     figures: list[Figure] = []
     absent: list[str] = []
     if {"md", "html"} & set(formats):
-        figures, absent = _figures(study, cells, rows, columns, pictures, out / "figures")
+        from bench.report.figures import draw_figures  # matplotlib: tables alone must not wait
+
+        figures, absent = draw_figures(study, cells, rows, columns, pictures, out / "figures")
         written |= {f"figures/{figure.path.name}": figure.path for figure in figures}
     report = Report(
         study.name,
         study.header.strip(),
         [*remarks(study, cells, rows), *cuts],
         make_tables(study, cells, rows, columns),
-        sections(study, cells, rows),
+        [*comparison_sections(study, cells, papers), *sections(study, cells, rows)],
         figures,
         absent,
     )
@@ -66,6 +69,9 @@ def render(
             written[file].write_text(writer(report), encoding="utf-8")
     if "csv" in formats:
         written |= _write_scores(cells, out)
+        if papers:
+            written["published.csv"] = out / "published.csv"
+            write_comparison(study, cells, papers, written["published.csv"])
     return written
 
 
@@ -125,72 +131,3 @@ def _write_scores(cells: list[Cell], out: Path) -> dict[str, Path]:
                  commit(cell), cell.run_id, cell.fingerprint]
             )  # fmt: skip
     return paths
-
-
-def _figures(
-    study: Study,
-    cells: list[Cell],
-    rows: Sequence[Row],
-    columns: Sequence[Column],
-    pictures: Path,
-    folder: Path,
-) -> tuple[list[Figure], list[str]]:
-    """Draws what the records allow; returns the figures, and why others are not there."""
-    from bench.report import figures as draw  # matplotlib: tables alone must not wait for it
-
-    for kind in ("response", "trade-off", "strip"):  # an older report's would pass for this one's
-        for old in folder.glob(f"{kind}*.png"):
-            old.unlink()
-    done: list[Figure] = []
-    absent: list[str] = []
-    trials = make_trials(study, cells)
-    warning = caution(study, cells, rows)
-    for response in make_responses(study, trials, columns):
-        path = folder / f"response-{response.parameter}.png"
-        draw.draw_response(study, response, path, warning)
-        done.append(Figure(path, _response_caption(study, response)))
-    names = objective_names(study)
-    swept = [t for t in trials if t.number is not None and set(names) <= set(t.values)]
-    if len(names) > 1 and swept:
-        path = folder / "trade-off.png"
-        draw.draw_trade_off(study, trials, path, warning)
-        done.append(Figure(path, _trade_off_caption(study)))
-    for column in _strip_columns(study, columns):
-        strip = make_strip(rows, column, pictures)
-        if isinstance(strip, str):
-            absent.append(strip)
-            continue
-        path = folder / f"strip-{label_of(column.dataset)}.png"
-        draw.draw_strip(strip, path, warning)
-        without = f" Left out: {'; '.join(strip.absent)}." if strip.absent else ""
-        caption = f"Image {strip.image} of {column.place}, left {strip.left}, top {strip.top}. "
-        done.append(Figure(path, f"{caption}{strip.rule}{without}"))
-    return done, absent
-
-
-def _strip_columns(study: Study, columns: Sequence[Column]) -> list[Column]:
-    """One column for each set: the first full-reference metric of the study, PSNR before others."""
-    chosen: dict[str, Column] = {}
-    for column in sorted(columns, key=lambda c: not c.metric.startswith("psnr")):
-        if metric(column.metric).reference:
-            chosen.setdefault(column.dataset, column)
-    return [chosen[name] for name in study.evaluate.datasets if name in chosen]
-
-
-def _response_caption(study: Study, response: Response) -> str:
-    seeds = "Pale dots are seeds, full dots their means. " if len(study.budget.seeds) > 1 else ""
-    along = "" if response.alone else "Other parameters vary along, so this is a scatter. "
-    more = f"{response.left_out} further quantities are in scores.csv." if response.left_out else ""
-    return (
-        f"Response to {response.parameter}: every trial. {seeds}Horizontal lines are the methods "
-        f"without ranges. {along}{more}"
-    ).strip()
-
-
-def _trade_off_caption(study: Study) -> str:
-    place = study.select.dataset if study.select else ""
-    return (
-        f"Trade-off between the objectives on the selection set {place}: every trial, mean over "
-        "seeds, with a cross from the smallest to the largest seed. Outlined: each method's "
-        "Pareto-optimal trials."
-    )

@@ -12,7 +12,7 @@ from bench.report.rows import objective_names
 from bench.report.scores import ARROWS, Column, by_trial, cell_means, metric_title
 from bench.study import Study
 
-MOST_PANELS = 24
+MOST_PANELS = 30
 """In all response figures together, so that they are drawn in a second or two."""
 
 

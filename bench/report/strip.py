@@ -1,4 +1,4 @@
-"""Which region of which image a strip of crops shows, decided by a rule and not by taste."""
+"""Which region of which image a strip of crops shows, and in which order: by rule, not by taste."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,65 +13,183 @@ from bench.metrics import metric
 from bench.records import label_of
 from bench.report.rows import Row
 from bench.report.scores import Column, cell_values
+from bench.report.stats import evenly_spaced
+from bench.space import number
+from bench.study import Study
 
 WINDOW = 64
 """HR pixels: small enough to see single pixels, large enough to recognise what is there."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+MOST_WHOLE = 6
+"""Up to so many methods stand side by side, each with its whole picture above its crop."""
+MOST_CROPS = 18
+ACROSS = 6
+"""Crops in a line of a strip without a parameter."""
+MOST_STEPS, MOST_LINES = 8, 7
+THUMBNAIL = 540
+"""Pixels of a whole picture's longer side: what is drawn of it, and the file stays small."""
 Picture = NDArray[np.uint8]
+Scores = Mapping[str, Mapping[Column, Mapping[str, float]]]
+"""Label of a row -> column -> image -> value."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One method's picture of the image."""
+
+    title: str
+    scores: tuple[str, ...]
+    window: Picture
+    """`(WINDOW, WINDOW, 3)`."""
+    whole: Picture
+    """The whole picture, as a thumbnail."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Rows of the table that stand beside each other."""
+
+    name: str
+    """The swept method; "" where there is none."""
+    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
 class Strip:
-    """The same region of one image, HR first and then method by method."""
+    """The same region of one image, of HR and of every method."""
 
     dataset: str
     image: str
-    hr: Picture
-    crops: tuple[tuple[str, Picture], ...]
-    """Title and picture `(WINDOW, WINDOW, 3)`."""
+    size: tuple[int, int]
+    """Height and width of HR."""
+    hr: Crop
+    lines: tuple[tuple[str, tuple[Crop, ...]], ...]
+    """Name and crops of each line."""
     left: int
     top: int
     rule: str
     absent: tuple[str, ...]
-    """Methods without a picture, with the reason."""
+    """What is not shown, with the reason."""
+
+    @property
+    def by_parameter(self) -> bool:
+        """Whether the lines go along a swept parameter."""
+        return any(name for name, _ in self.lines)
 
 
-def make_strip(rows: Sequence[Row], column: Column, pictures: Path) -> Strip | str:
-    """Returns the strip of a data set chosen by a full-reference metric, or why there is none."""
-    scores = {
-        row.label: values[column]
-        for row in rows
-        if row.cells and column in (values := cell_values(row.cells[0]))
-    }
-    image = choose_image(scores)
-    place = f"strip of {column.dataset}"
+def score_columns(study: Study, columns: Sequence[Column]) -> list[list[Column]]:
+    """Returns for each set the two columns whose scores its strip tells; the first one chooses the
+    image: full-reference metrics before others, PSNR first of all."""
+    chosen: dict[str, list[Column]] = {}
+    for column in sorted(
+        columns, key=lambda c: (not metric(c.metric).reference, not c.metric.startswith("psnr"))
+    ):
+        chosen.setdefault(column.dataset, []).append(column)
+    return [chosen[name][:2] for name in study.evaluate.datasets if name in chosen]
+
+
+def arrange(study: Study, rows: Sequence[Row]) -> tuple[list[Line], list[str]]:
+    """Returns the lines of a strip, and what is left out of it.
+
+    Where nothing is selected and each swept method goes over one number by grid, every such method
+    is a line in the order of the number, after a line of the others. Else all are one line.
+    """
+    if not _by_one_number(study):
+        more = len(rows) - MOST_CROPS
+        cut = f"the last {more} of the table's {len(rows)} rows"
+        return [Line("", tuple(rows[:MOST_CROPS]))], [cut] if more > 0 else []
+    lines = [Line("", tuple(row for row in rows if not study.methods[row.method].ranges))]
+    left_out = []
+    swept = [name for name, section in study.methods.items() if section.ranges]
+    for name in swept[:MOST_LINES]:
+        mine = [row for row in rows if row.method == name]
+        mine.sort(key=lambda row: [*row.cells[0].swept.values()] if row.cells else [])
+        kept = [mine[k] for k in evenly_spaced(len(mine), MOST_STEPS)]
+        lines.append(Line(name, tuple(kept)))
+        if len(kept) < len(mine):
+            left_out.append(f"{name}: {len(mine) - len(kept)} of its {len(mine)} trials")
+    left_out += [f"{name}: more than {MOST_LINES} swept methods" for name in swept[MOST_LINES:]]
+    return [line for line in lines if line.rows], left_out
+
+
+def _by_one_number(study: Study) -> bool:
+    swept = [section.ranges for section in study.methods.values() if section.ranges]
+    values = [v for ranges in swept for range_ in ranges.values() for v in range_.values() or ()]
+    return (
+        study.select is None
+        and study.budget.sampler == "grid"
+        and all(len(ranges) == 1 for ranges in swept)
+        and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+        and bool(values)
+    )
+
+
+def make_strip(
+    study: Study, rows: Sequence[Row], columns: Sequence[Column], pictures: Path
+) -> Strip | str:
+    """Returns the strip of a data set, or why there is none. columns: of `score_columns`."""
+    lines, left_out = arrange(study, rows)
+    shown = [row for line in lines for row in line.rows]
+    scores = {row.label: cell_values(row.cells[0]) for row in shown if row.cells}
+    first = columns[0]
+    image = choose_image(
+        {label: values[first] for label, values in scores.items() if first in values}
+    )
+    place = f"strip of {first.dataset}"
     if image is None:
-        return f"{place}: no image has a {column.title} for every method."
-    folder = label_of(column.dataset)
-    reference = pictures / "reference" / folder / f"{image}.png"
+        return f"{place}: no image has a {first.title} for every method."
+    reference = pictures / "reference" / label_of(first.dataset) / f"{image}.png"
     if not reference.exists():
         return f"{place}: no picture of {image}'s HR was kept."
     hr = load_picture(reference)
-    shown: dict[str, Picture] = {}
-    absent = []
+    found, why = _load_all(shown, pictures, label_of(first.dataset), image, hr)
+    left_out += why
+    if not found:
+        return f"{place}: no restored picture of {image} can be shown ({'; '.join(left_out)})."
+    top, left = choose_window([*found.values()] if len(found) > 1 else [hr, *found.values()])
+
+    def crop(title: str, told: tuple[str, ...], whole: Picture) -> Crop:
+        window = whole[top : top + WINDOW, left : left + WINDOW].copy()  # keeps no whole picture
+        return Crop(title, told, window, thumbnail(whole))
+
+    crops = tuple(
+        (line.name, tuple(
+            crop(_title(row, line), _scores_of(scores[row.label], columns, image), found[row.label])
+            for row in line.rows if row.label in found
+        ))
+        for line in lines
+    )  # fmt: skip
+    return Strip(
+        first.dataset, image, hr.shape[:2], crop("HR", (), hr), tuple(c for c in crops if c[1]),
+        left, top, _rule(first, len(scores), len(found)), tuple(left_out),
+    )  # fmt: skip
+
+
+def _load_all(
+    rows: Sequence[Row], pictures: Path, dataset: str, image: str, hr: Picture
+) -> tuple[dict[str, Picture], list[str]]:
+    """Returns each row's picture by its label, and why others are not shown."""
+    found, why = {}, []
     for row in rows:
-        file = row.cells[0].file_name if row.cells else row.method
-        path = pictures / file / folder / f"{image}.png"
-        if not path.exists():
-            absent.append(f"{row.label}: no picture kept")
-        elif (picture := load_picture(path)).shape != hr.shape:
-            absent.append(f"{row.label}: {_size(picture)} pixels, HR has {_size(hr)}")
+        name = row.cells[0].file_name if row.cells else row.method
+        made = _picture_of(pictures / name / dataset / f"{image}.png", hr)
+        if isinstance(made, str):
+            why.append(f"{row.label}: {made}")
         else:
-            shown[row.label] = picture
-    if not shown:
-        return f"{place}: no restored picture of {image} has HR's size ({'; '.join(absent)})."
-    compared = list(shown.values()) if len(shown) > 1 else [hr, *shown.values()]
-    top, left = choose_window(compared)
-    crop = (slice(top, top + WINDOW), slice(left, left + WINDOW))
-    titles = {label: _title(label, scores.get(label, {}).get(image), column) for label in shown}
-    crops = (("HR", hr[crop]), *((titles[label], p[crop]) for label, p in shown.items()))
-    rule = _rule(column, len(scores), len(shown))
-    return Strip(column.dataset, image, hr, crops, left, top, rule, tuple(absent))
+            found[row.label] = made
+    return found, why
+
+
+def _picture_of(path: Path, hr: Picture) -> Picture | str:
+    """Returns a method's picture, or why it is not shown."""
+    if not path.exists():
+        return "no picture kept"
+    picture = load_picture(path)
+    if picture.shape != hr.shape:
+        return f"{_size(picture)} pixels, HR has {_size(hr)}"
+    if np.array_equal(picture, hr):
+        return "the same picture as HR"
+    return picture
 
 
 def choose_image(scores: Mapping[str, Mapping[str, float]]) -> str | None:
@@ -99,8 +217,13 @@ def choose_window(pictures: Sequence[Picture], size: int = WINDOW) -> tuple[int,
     That is the largest mean over its pixels of the standard deviation of luma across pictures;
     the first in reading order if several. A picture smaller than the window is taken whole.
     """
-    luma = np.stack([picture.astype(np.float32) @ LUMA for picture in pictures])
-    deviation = luma.std(axis=0, dtype=np.float64)
+    first = pictures[0].astype(np.float32) @ LUMA
+    mean, square = np.zeros(first.shape), np.zeros(first.shape)
+    for picture in pictures[1:]:  # one at a time: a grid has dozens, of millions of pixels
+        away = picture.astype(np.float32) @ LUMA - first
+        mean += away / len(pictures)
+        square += away * away / len(pictures)
+    deviation = np.sqrt(np.maximum(square - mean * mean, 0))
     height, width = deviation.shape
     tall, wide = min(size, height), min(size, width)
     total = np.zeros((height + 1, width + 1))
@@ -117,18 +240,40 @@ def load_picture(path: Path) -> Picture:
         return np.asarray(file.convert("RGB"))
 
 
+def thumbnail(picture: Picture, most: int = THUMBNAIL) -> Picture:
+    """Returns the picture with its longer side at most `most` pixels, each a mean over its area."""
+    height, width = picture.shape[:2]
+    part = most / max(height, width)
+    if part >= 1:
+        return picture
+    size = (max(1, round(width * part)), max(1, round(height * part)))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
+
+
 def _size(picture: Picture) -> str:
     return f"{picture.shape[1]}x{picture.shape[0]}"
 
 
-def _title(label: str, value: float | None, column: Column) -> str:
-    score = "" if value is None else f"\n{column.title} {value:.{metric(column.metric).digits}f}"
-    return label.replace(" (", "\n(") + score
+def _title(row: Row, line: Line) -> str:
+    """ "stages 3" in the line of a swept method, else the row's label."""
+    if not line.name:
+        return row.label
+    return ", ".join(f"{name} {number(value)}" for name, value in row.cells[0].swept.items())
+
+
+def _scores_of(
+    values: Mapping[Column, Mapping[str, float]], columns: Sequence[Column], image: str
+) -> tuple[str, ...]:
+    return tuple(
+        f"{column.title} {values[column][image]:.{metric(column.metric).digits}f}"
+        for column in columns
+        if image in values.get(column, {})
+    )
 
 
 def _rule(column: Column, scored: int, shown: int) -> str:
     image = (
-        f"the image whose spread of {column.title} between the table's methods is the set's median"
+        f"the image whose spread of {column.title} between these methods is the set's median"
         if scored > 1
         else f"the image whose {column.title} is the set's median"
     )

@@ -80,6 +80,7 @@ class EDSRNetwork(nn.Module):
             conv3x3(channels, channels),
         )
         self.tail = nn.Sequential(*upsampler(scale, channels), conv3x3(channels, 3))
+        self.halo = 2 * blocks + 5  # LR pixels: one a convolution, less once the image is larger
 
     def forward(self, lr: Tensor) -> Tensor:
         features = self.head((lr - self.mean) * 255)

@@ -1,0 +1,107 @@
+"""Draws the figures of a report. The only place that imports matplotlib and seaborn."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.records import Cell, label_of, load_losses
+from bench.report.curves import Curves, make_curves
+from bench.report.figures.crops import draw_strip
+from bench.report.figures.curves import OUTSIDE, draw_curves
+from bench.report.figures.response import draw_response
+from bench.report.figures.trade_off import draw_trade_off
+from bench.report.markup import Figure
+from bench.report.provenance import caution
+from bench.report.rows import Row, objective_names
+from bench.report.scores import Column
+from bench.report.series import Response, make_responses, make_trials
+from bench.report.strip import Strip, make_strip, score_columns
+from bench.study import Study
+
+KINDS = ("response", "trade-off", "strip", "curves")
+
+
+def draw_figures(
+    study: Study,
+    cells: Sequence[Cell],
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    pictures: Path,
+    folder: Path,
+) -> tuple[list[Figure], list[str]]:
+    """Draws into `folder` what the records allow; returns the figures, and why others are not
+    there. Those of an older report are removed."""
+    for kind in KINDS:
+        for old in folder.glob(f"{kind}*.png"):
+            old.unlink()
+    done: list[Figure] = []
+    absent: list[str] = []
+    trials = make_trials(study, cells)
+    warning = caution(study, cells, rows)
+    for response in make_responses(study, trials, columns):
+        path = folder / f"response-{response.parameter}.png"
+        draw_response(study, response, path, warning)
+        done.append(Figure(path, _response_caption(study, response)))
+    names = objective_names(study)
+    swept = [t for t in trials if t.number is not None and set(names) <= set(t.values)]
+    if len(names) > 1 and swept:
+        path = folder / "trade-off.png"
+        draw_trade_off(study, trials, path, warning)
+        done.append(Figure(path, _trade_off_caption(study)))
+    for told in score_columns(study, columns):
+        strip = make_strip(study, rows, told, pictures)
+        if isinstance(strip, str):
+            absent.append(strip)
+            continue
+        path = folder / f"strip-{label_of(strip.dataset)}.png"
+        draw_strip(strip, path, warning)
+        done.append(Figure(path, _strip_caption(strip, told[0].place)))
+    trainings, why = make_curves(rows, load_losses)
+    for curves in trainings:
+        path = folder / f"curves-{curves.method}.png"
+        draw_curves(study, curves, path, warning)
+        done.append(Figure(path, _curves_caption(curves)))
+    return done, absent + why
+
+
+def _response_caption(study: Study, response: Response) -> str:
+    seeds = "Pale dots are seeds, full dots their means. " if len(study.budget.seeds) > 1 else ""
+    along = "" if response.alone else "Other parameters vary along, so this is a scatter. "
+    more = f"{response.left_out} further quantities are in scores.csv." if response.left_out else ""
+    return (
+        f"Response to {response.parameter}: every trial. {seeds}Horizontal lines are the methods "
+        f"without ranges. {along}{more}"
+    ).strip()
+
+
+def _trade_off_caption(study: Study) -> str:
+    place = study.select.dataset if study.select else ""
+    return (
+        f"Trade-off between the objectives on the selection set {place}: every trial, mean over "
+        "seeds, with a cross from the smallest to the largest seed. Outlined: each method's "
+        "Pareto-optimal trials."
+    )
+
+
+def _strip_caption(strip: Strip, place: str) -> str:
+    where = f"Image {strip.image} of {place}, left {strip.left}, top {strip.top}."
+    names = ", then ".join(name or "the methods without ranges" for name, _ in strip.lines)
+    lines = f" Line by line: {names}; each in the order of its parameter."
+    return (
+        f"{where}{lines if strip.by_parameter else ''} {strip.rule} "
+        f"The scores are this image's.{_without(strip.absent)}"
+    )
+
+
+def _curves_caption(curves: Curves) -> str:
+    lengths = " or ".join(map(str, curves.windows))
+    ends = " A dotted line is the end of a stage." if any(p.ends[1:] for p in curves.panels) else ""
+    fewer = any(len({c.line for c in p.curves}) < len(curves.lines) for p in curves.panels)
+    shared = " A stage that several trainings share has the colour of the first." if fewer else ""
+    return (
+        f"Training of {curves.method}: pale the losses of every update, full their mean over the "
+        f"last {lengths} updates. {OUTSIDE}{ends}{shared}{_without(curves.left_out)}"
+    )
+
+
+def _without(absent: Sequence[str]) -> str:
+    return f" Left out: {'; '.join(absent)}." if absent else ""

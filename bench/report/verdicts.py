@@ -1,0 +1,106 @@
+"""What may be said of our numbers beside a paper's, each rule a pure function."""
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.report.scores import DASH
+
+CLOSE = 0.05
+"""Of the printed value."""
+TREND = 0.8
+"""Spearman's rank correlation."""
+ENOUGH = 4
+"""Points for a rank correlation."""
+
+RULES = (
+    (
+        "reproduced",
+        f"On the paper's own images every printed point lies within {100 * CLOSE:g} % of the "
+        "printed value, or within half a unit of its last digit, and the trend is the same where "
+        "the printed values differ.",
+    ),
+    (
+        "same trend",
+        f"Spearman's rank correlation is {TREND} or more over {ENOUGH} points or more; with 2 or 3 "
+        "points every pair stands in the paper's order, pairs that print alike left out. In "
+        "parentheses: the correlation, or the pairs in order, and the points.",
+    ),
+    ("not reproduced", "Neither, with 2 points or more."),
+    (
+        "shown, not shown, not resolved",
+        "Of a claim: the 95 % paired bootstrap interval of the difference over images, mean over "
+        "seeds, lies above 0, below 0, or holds 0. Not corrected for the number of claims.",
+    ),
+)
+
+
+def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    """Returns Spearman's rank correlation, equal values with their mean rank; NaN if all are equal.
+
+    >>> rank_correlation([1, 2, 3, 4], [10, 30, 20, 40])
+    0.8
+    """
+    ranked = [_ranks(np.asarray(values, float)) for values in (a, b)]
+    x, y = (r - r.mean() for r in ranked)
+    norm = math.sqrt(float((x * x).sum() * (y * y).sum()))
+    return float((x * y).sum()) / norm if norm else math.nan
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    below = (values[:, None] > values).sum(axis=1)
+    equal = (values[:, None] == values).sum(axis=1)
+    return np.asarray(below + (equal + 1) / 2)
+
+
+def verdict(
+    printed: Sequence[float | None], ours: Sequence[float], digits: int, *, same_images: bool
+) -> str:
+    """Returns "same trend (0.93 over 9 points)" by the rules above, or a dash with the reason.
+
+    printed: None where the paper has no value. ours: NaN where there is none. digits: printed
+    after the point. same_images: ours were measured on the paper's.
+    """
+    points = [
+        (p, o) for p, o in zip(printed, ours, strict=True) if p is not None and not math.isnan(o)
+    ]
+    asked = sum(p is not None for p in printed)
+    if len(points) < 2:
+        return f"{DASH} fewer than 2 points of ours"
+    over = f"over {len(points)}{f' of {asked}' if len(points) < asked else ''} points"
+    differing = [(a, b) for a, b in combinations(points, 2) if a[0] != b[0]]
+    kept = sum((a[0] - b[0]) * (a[1] - b[1]) > 0 for a, b in differing)
+    if len(points) < ENOUGH:
+        trend, told = kept == len(differing), f"{kept} of {len(differing)} pairs {over}"
+    else:
+        found = rank_correlation(*zip(*points, strict=True))
+        trend, told = found >= TREND - 1e-9, f"{found:.2f} {over}"
+    if not differing:
+        trend, told = True, over
+    if same_images and trend and len(points) == asked and all(_close(*p, digits) for p in points):
+        return f"reproduced ({told})"
+    if not differing:
+        return f"{DASH} the printed values do not differ"
+    if len(points) >= ENOUGH and math.isnan(found):
+        return f"not reproduced (ours do not differ, {over})"
+    return f"{'same trend' if trend else 'not reproduced'} ({told})"
+
+
+def _close(printed: float, ours: float, digits: int) -> bool:
+    allowed = max(CLOSE * abs(printed), 0.5 * 10.0**-digits)
+    return abs(ours - printed) <= allowed * (1 + 1e-9)
+
+
+def claim_verdict(interval: tuple[float, float]) -> str:
+    """Returns what the interval of (more - than) says of a claim.
+
+    >>> claim_verdict((0.1, 0.3)), claim_verdict((-0.3, -0.1)), claim_verdict((-0.1, 0.1))
+    ('shown', 'not shown', 'not resolved')
+    """
+    low, high = interval
+    if low <= 0 <= high:
+        return "not resolved"
+    return "shown" if low > 0 else "not shown"
