@@ -29,6 +29,7 @@ class Weights:
 
 _TORCHVISION = "https://download.pytorch.org/models"
 _BASICSR = "https://raw.githubusercontent.com/XPixelGroup/BasicSR/master/basicsr/metrics"
+_JUSTIN = "https://web.eecs.umich.edu/~justincj/models"
 _YABORN = "https://github.com/yaBorn/Super-resolution"
 _CARN = "https://raw.githubusercontent.com/nmhkahn/CARN-pytorch/master/checkpoint/carn_m.pth"
 _DPED = "https://github.com/aiff22/DPED"
@@ -61,6 +62,12 @@ WEIGHTS: dict[str, Weights] = {
         f"{_TORCHVISION}/vgg19-dcbb9e9d.pth",
         "dcbb9e9d",
         _BSD,
+    ),
+    "vgg19_caffe": Weights(
+        "vgg19_caffe/vgg19-d01eb7cb.pth",
+        f"{_JUSTIN}/vgg19-d01eb7cb.pth",
+        "d01eb7cb",
+        "CC BY 4.0 (University of Oxford); converted from the authors' Caffe model",
     ),
     "carn_m": Weights(
         "carn_m/carn_m.pth",
@@ -160,8 +167,8 @@ def why_missing(name: str) -> str:
     """Returns what to say about published weights that are not on this machine."""
     entry = WEIGHTS[name]
     return (
-        f"published weights {name!r} are not here: no {entry.path} below {weights_root()} "
-        f"($BENCH_WEIGHTS). {_how(name)} (licence: {entry.licence})"
+        f"published weights {name!r} are not on this machine: no {entry.path} below "
+        f"{weights_root()} ($BENCH_WEIGHTS). {_how(name)} (licence: {entry.licence})"
     )
 
 

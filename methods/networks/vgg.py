@@ -98,7 +98,9 @@ class VGG19(nn.Module):
     def _load(self, name: str) -> None:
         path = find(name)
         if path is None:
-            raise BenchError(f"{why_missing(name)}. Or ask for random features, and say so.")
+            raise BenchError(
+                f"{why_missing(name)}. Or write features: random, and every table says so."
+            )
         if self.mean.is_meta:
             return
         published = _read(path)
