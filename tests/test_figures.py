@@ -136,7 +136,7 @@ def test_a_strip_without_lines_ends_after_eighteen_rows_and_says_so() -> None:
 
 # A strip's pictures
 
-GRAYS = {"reference": 10, "bicubic-s0": 30, "usm-t000-s0": 90, "usm-t001-s0": 60}
+GRAYS = {"reference": 10, "bicubic-s0": 30, "usm-t000-s0": 90, "usm-t001-s0": 60, "usm-t002-s0": 120}
 
 
 def test_the_crops_of_a_line_are_the_trials_pictures_with_parameter_and_scores(
@@ -144,17 +144,20 @@ def test_the_crops_of_a_line_are_the_trials_pictures_with_parameter_and_scores(
 ) -> None:
     for name, gray in GRAYS.items():
         write_flat(tmp_path, name, (gray, gray, gray))
-    study = make_study({"bicubic": (), "usm": (4, 1)})
+    study = make_study({"bicubic": (), "usm": (4, 1, 2)})
     scores = [Score("set5", 1, "a", "difference", "full@1", 2.5),
               Score("set5", 1, "a", "viqet", "full@1", 3.25)]  # fmt: skip
-    cells = [make_cell("bicubic"), *grid_cells("usm", (4, 1))]
+    cells = [make_cell("bicubic"), *grid_cells("usm", (4, 1, 2))]
     cells = [cell.model_copy(update={"scores": scores}) for cell in cells]
     strip = strip_of(study, cells, tmp_path)
     found = [
         (name, [(crop.title, int(crop.window[0, 0, 0])) for crop in crops])
         for name, crops in strip.lines
     ]
-    assert found == [("", [("bicubic", 30)]), ("usm", [("stages 1", 60), ("stages 4", 90)])]
+    assert found == [
+        ("", [("bicubic", 30)]),
+        ("usm", [("stages 1", 60), ("stages 2", 120), ("stages 4", 90)]),
+    ]
     assert strip.lines[1][1][0].scores == ("difference 2.50", "viqet 3.250")
     assert (strip.hr.title, int(strip.hr.window[0, 0, 0])) == ("HR", 10)
 
@@ -162,10 +165,17 @@ def test_the_crops_of_a_line_are_the_trials_pictures_with_parameter_and_scores(
 def test_a_picture_equal_to_hr_is_not_shown_twice(tmp_path: Path) -> None:
     for name, gray in (GRAYS | {"bicubic-s0": 10}).items():
         write_flat(tmp_path, name, (gray, gray, gray))
-    study = make_study({"bicubic": (), "usm": (4, 1)})
-    strip = strip_of(study, [make_cell("bicubic"), *grid_cells("usm", (4, 1))], tmp_path)
+    study = make_study({"bicubic": (), "usm": (4, 1, 2)})
+    strip = strip_of(study, [make_cell("bicubic"), *grid_cells("usm", (4, 1, 2))], tmp_path)
     assert [name for name, _ in strip.lines] == ["usm"]
     assert strip.absent == ("bicubic: the same picture as HR",)
+
+
+def test_two_trials_of_one_method_are_a_pair_beside_the_others() -> None:
+    study = make_study({"bicubic": (), "usm": (4, 1)})
+    cells = [make_cell("bicubic"), *grid_cells("usm", (4, 1))]
+    lines, left_out = arrange(study, choose_rows(study, cells)[0])
+    assert [line.name for line in lines] == [""] and len(lines[0].rows) == 3 and left_out == []
 
 
 def test_psnr_comes_first_and_a_metric_without_reference_last() -> None:

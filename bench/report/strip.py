@@ -114,10 +114,12 @@ def arrange(study: Study, rows: Sequence[Row]) -> tuple[list[Line], list[str]]:
 
 def _by_one_number(study: Study) -> bool:
     swept = [section.ranges for section in study.methods.values() if section.ranges]
+    longest = max(map(study.trials_of, study.methods))
     values = [v for ranges in swept for range_ in ranges.values() for v in range_.values() or ()]
     return (
         study.select is None
         and study.budget.sampler == "grid"
+        and (longest > 2 or len(swept) > 1)  # two values of one method are a pair, not a course
         and all(len(ranges) == 1 for ranges in swept)
         and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
         and bool(values)
