@@ -14,7 +14,7 @@ from bench import metrics, protocol, sets
 from bench.errors import BenchError, unknown
 from bench.located_yaml import Document, Keys, load_yaml, parse_scalar
 from bench.method import Method, build_method, check_hyperparameters, find_method
-from bench.report.published import load_paper
+from bench.report.papers.published import load_paper
 from bench.space import Range, is_range, parse_range
 from bench.study import (
     METHOD_NAME,

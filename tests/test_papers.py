@@ -17,11 +17,11 @@ from bench.check import load_study
 from bench.errors import BenchError
 from bench.method import check_hyperparameters, find_method
 from bench.records import Cell, Score, TrainedStage, UsedDataset
-from bench.report.compared import Judged, Line, compare, judge
-from bench.report.ours import find_trial
-from bench.report.published import Claim, Paper, load_paper
+from bench.report.papers.compared import Judged, Line, compare, judge
+from bench.report.papers.ours import find_trial
+from bench.report.papers.published import Claim, Paper, load_paper
+from bench.report.papers.verdicts import rank_correlation, verdict
 from bench.report.render import render
-from bench.report.verdicts import rank_correlation, verdict
 from bench.study import Study
 
 DASH = "\N{EM DASH}"

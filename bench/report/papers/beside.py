@@ -7,13 +7,13 @@ from pathlib import Path
 
 from bench.metrics import metric
 from bench.records import Cell
-from bench.report.compared import Compared, Line, compare, judge
-from bench.report.ours import NOT_RUN, Ours
+from bench.report.papers.compared import Compared, Line, compare, judge
+from bench.report.papers.ours import NOT_RUN, Ours
+from bench.report.papers.published import Paper, PrintedTable
+from bench.report.papers.verdicts import RULES
 from bench.report.provenance import Section, tiny_runs
-from bench.report.published import Paper, PrintedTable
 from bench.report.rows import Row
 from bench.report.scores import DASH
-from bench.report.verdicts import RULES
 from bench.study import Study
 
 

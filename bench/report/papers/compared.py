@@ -8,7 +8,7 @@ from statistics import fmean
 from bench.metrics import metric
 from bench.protocol import PROTOCOLS
 from bench.records import Cell
-from bench.report.ours import (
+from bench.report.papers.ours import (
     Ours,
     choose_dataset,
     find_trial,
@@ -17,12 +17,12 @@ from bench.report.ours import (
     own_stages,
     value_of,
 )
+from bench.report.papers.published import Claim, Match, Paper, PrintedTable, Series
+from bench.report.papers.verdicts import claim_verdict, verdict
 from bench.report.provenance import image_count, tiny_runs
-from bench.report.published import Claim, Match, Paper, PrintedTable, Series
 from bench.report.rows import Row
 from bench.report.scores import DASH
 from bench.report.stats import FEWEST_IMAGES, paired_interval
-from bench.report.verdicts import claim_verdict, verdict
 from bench.study import Study
 
 Trials = dict[str, tuple[Cell, ...] | str]

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 import numpy as np
 
 from bench.records import Cell, TrainedStage, load_losses
-from bench.report.published import Match, Series
+from bench.report.papers.published import Match, Series
 from bench.report.scores import by_trial, cell_values
 from bench.report.stats import mean_over_seeds
 from bench.study import Study
