@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+LAST_UPDATES = 250
+"""Over which a training's final losses are averaged, as in ResCNN-GAN's table I."""
+
+
 class Score(NamedTuple):
     """One metric on one image. A value that cannot be computed is NaN."""
 
@@ -47,6 +51,8 @@ class TrainedStage(BaseModel):
     """Taken from the store: trained earlier or by another trial."""
     precision: str
     device: str
+    losses: dict[str, float] = {}
+    """Each loss that an optimizer minimised, mean of its last LAST_UPDATES values."""
     examined: dict[str, float | str] = {}
     """What the stage's own examination found."""
 

@@ -15,7 +15,7 @@ from bench import sets
 from bench.errors import BenchError, Diverged
 from bench.method import Method, Stage, source_digest
 from bench.patches import Patches
-from bench.records import TrainedStage
+from bench.records import LAST_UPDATES, TrainedStage
 from bench.store import Store, content_key
 from bench.study import TaskSection, TrainSection
 from bench.targets import read_targets, write_targets
@@ -185,7 +185,8 @@ def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
     checkpoint = store.scratch("stages", plan.key) / "checkpoint.pth"
     patches = _patches(plan, device, store)
     history, curves, seconds = yield from run_steps(plan, patches, device, checkpoint)
-    parameters = {p for group in plan.owner.optimizers(plan.stage).values() for p in group}
+    optimizers = plan.owner.optimizers(plan.stage)
+    parameters = {p for group in optimizers.values() for p in group}
     record = TrainedStage(
         name=plan.stage.name,
         key=plan.key,
@@ -195,6 +196,11 @@ def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
         reused=False,
         precision=plan.precision,
         device=plan.device,
+        losses={
+            name: float(np.nanmean(curves[name][-LAST_UPDATES:]))
+            for name in optimizers
+            if name in curves and not np.isnan(curves[name][-LAST_UPDATES:]).all()
+        },
         examined=_examine(plan),
     )
 

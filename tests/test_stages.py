@@ -318,6 +318,27 @@ def test_the_record_says_what_was_done(make_module: MakeModule, store: Store) ->
     with np.load(store.entry("stages", record.key) / "losses.npz") as curves:
         each = [losses["loss"] for _, losses in history]
         assert curves["loss"].tolist() == pytest.approx(each)
+    assert record.losses == pytest.approx({"loss": sum(each) / 3})
+
+
+def test_the_final_loss_is_the_mean_of_the_last_250_updates(
+    make_module: MakeModule, store: Store
+) -> None:
+    """The loss is the number of the update; what no optimizer minimises is left out."""
+    source = SOURCE.replace(
+        "    def training_step(self, batch, stage):",
+        """    def training_step(self, batch, stage):
+        number = sum(p.sum() for p in self.parameters()) * 0 + batch.step
+        return {"loss": number, "watched": number.detach()}
+
+    def unused(self, batch, stage):""",
+    )
+    stages: list[TrainedStage] = []
+    longer = TRAIN.model_copy(update={"steps": 300})
+    for _ in train_stages(make_module(source).Own(), TASK, longer, 0, store, stages):
+        pass
+    (record,) = stages
+    assert record.losses == {"loss": pytest.approx((50 + 299) / 2)}
 
 
 PARTS = '''

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from bench.metrics import metric
-from bench.records import Cell, UsedDataset
+from bench.records import LAST_UPDATES, Cell, UsedDataset
 from bench.report.rows import Row, objective_names
 from bench.report.scores import DASH, Column, metric_title
 from bench.study import Study
@@ -257,9 +257,11 @@ def _stages(rows: Sequence[Row]) -> list[Section]:
                 if s.key not in seen:
                     found = _facts(s.examined, 3)
                     trained = f"{s.steps} updates, {s.seconds:.0f} s"
-                    seen[s.key] = (row.method, str(cell.seed), s.name, f"{s.parameters:,}", trained,
-                                   found or DASH)  # fmt: skip
-    header = ("method", "seed", "stage", "parameters", "trained", "found by its examination")
+                    losses = ", ".join(f"{name} {value:.3g}" for name, value in s.losses.items())
+                    seen[s.key] = (row.label, str(cell.seed), s.name, f"{s.parameters:,}", trained,
+                                   losses or DASH, found or DASH)  # fmt: skip
+    header = ("first trained for", "seed", "stage", "parameters", "trained",
+              f"losses, last {LAST_UPDATES} updates", "found by its examination")  # fmt: skip
     return [Section("Stages, each trained once", header, tuple(seen.values()))] if seen else []
 
 
