@@ -61,7 +61,8 @@ class UnsharpMask(Method):
     """y + amount (y - G * y), `stages` times over; G a Gaussian of `radius` pixels, edges repeated.
 
     RTS repeats it, once for each of its own stages, to show a difference that grows linearly
-    (figure 4), and names neither amount nor radius.
+    (figure 4), and names neither amount nor radius. Each time multiplies fine detail by 1 + amount,
+    so the growth is near linear only while amount is small: with 0.5 each step is a quarter longer.
     """
 
     paper = "unsharp masking; amount and radius are ours"
@@ -70,8 +71,8 @@ class UnsharpMask(Method):
     def __init__(
         self,
         *,
-        amount: Annotated[float, Field(ge=0)] = 0.5,
-        radius: Annotated[float, Field(gt=0)] = 1.0,
+        amount: Annotated[float, Field(ge=0)] = 0.1,
+        radius: Annotated[float, Field(gt=0)] = 3.0,
         stages: Annotated[int, Field(ge=1)] = 1,
     ) -> None:
         super().__init__()

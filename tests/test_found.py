@@ -209,4 +209,9 @@ def test_a_figure_alone_says_that_its_run_was_tiny() -> None:
                 state="complete", parameters={}, stages=[stage], datasets={"urban100": used},
                 fingerprint="x")  # fmt: skip
     rows, _ = choose_rows(study, [cell])
-    assert caution(study, [cell], rows) == "; tiny run; partial set urban100, 30/100 images"
+    told = caution([cell], rows, study.evaluate.datasets)
+    assert told == "; tiny run; partial set urban100, 30/100 images"
+    assert caution([cell], rows, ()) == "; tiny run"
+    many = [stage.model_copy(update={"key": str(n), "steps": 6000}) for n in range(3)]
+    long = [cell.model_copy(update={"stages": many})]
+    assert caution(long, choose_rows(study, long)[0], ()) == "; tiny run", "18,000 in short stages"

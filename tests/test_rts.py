@@ -19,6 +19,7 @@ from bench.method import Batch, Stage, load_method, to_tensor
 from bench.metrics.fidelity import difference
 from bench.protocol import protocol, quantise
 from bench.records import TrainedStage
+from bench.sets import load_pairs
 from bench.stages import plan_stages, train_stages
 from bench.store import Store
 from bench.study import TaskSection, TrainSection
@@ -246,21 +247,25 @@ def test_unsharp_masking_of_a_step_is_worked_by_hand() -> None:
     taps = torch.exp(-(offsets**2) / 2)
     taps /= taps.sum()
     blurred_beside = 0.25 + 0.5 * taps[4:].sum()  # the column left of the step
-    sharp = UnsharpMask(amount=0.4)(image)
+    sharp = UnsharpMask(amount=0.4, radius=1)(image)
     assert float(sharp[0, 0, 4, 4]) == pytest.approx(
         float(0.25 + 0.4 * (0.25 - blurred_beside)), abs=1e-6
     )
     assert torch.allclose(sharp[..., 0], torch.tensor(0.25))  # far from the step nothing changes
 
 
-def test_repeated_unsharp_masking_goes_on_changing_the_picture() -> None:
-    """RTS, figure 4: its steps do not shrink, unlike those of recurrent training."""
-    hr = smooth(64, 64, 0) // 2 + 64
+def test_repeated_unsharp_masking_changes_a_picture_by_equal_steps() -> None:
+    """RTS, figure 4: a straight line, where the steps of recurrent training shrink."""
+    (pair, _) = load_pairs("photos_val", 1, "none")
+    hr = np.asarray(pair.hr(), np.uint8)
     image = to_tensor(hr, CPU)
-    made = [quantise(UnsharpMask(amount=0.3, stages=n)(image)) for n in (1, 2, 3)]
-    far = [difference(sr, hr, protocol("full@1"), 1) for sr in made]
-    steps = np.diff([0, *far])
-    assert (steps > 0).all() and steps[2] > 0.9 * steps[0]
+    made = [quantise(UnsharpMask(stages=n)(image)) for n in range(1, 9)]
+    far = np.array([difference(sr, hr, protocol("full@1"), 1) for sr in made])
+    steps = np.diff(far, prepend=0)
+    assert np.abs(steps / steps.mean() - 1).max() < 0.25  # the first loses most to rounding
+    n = np.arange(1, 9)
+    line = n * (far @ n) / (n @ n)
+    assert 1 - ((far - line) ** 2).sum() / ((far - far.mean()) ** 2).sum() > 0.99
     assert np.array_equal(quantise(Original()(image)), hr)
 
 

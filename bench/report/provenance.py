@@ -59,16 +59,16 @@ def tiny_runs(rows: Iterable[Row]) -> str:
     for row in rows:
         for cell in row.cells:
             own = [s.steps for s in cell.stages if s.name not in cell.assessors.values()]
-            if own and sum(own) < TINY_STEPS:
+            if own and max(own) < TINY_STEPS:  # many short stages are no long training
                 steps[row.method] = sum(own)
     return ", ".join(f"{method} {total} updates" for method, total in steps.items())
 
 
-def caution(study: Study, cells: Sequence[Cell], rows: Sequence[Row]) -> str:
-    """Returns what a figure that is seen without its table must say, such as "; tiny run"."""
+def caution(cells: Sequence[Cell], rows: Sequence[Row], datasets: Iterable[str]) -> str:
+    """Returns what a figure of these sets must say where its table is not seen: "; tiny run"."""
     words = ["tiny run"] if tiny_runs(rows) else []
     used = _used(cells)
-    for name in study.evaluate.datasets:
+    for name in datasets:
         parts = sorted({image_count(u) for u in used.get(name, []) if u.count < u.official})
         words += [f"partial set {name}, {part}" for part in parts]
     return "".join(f"; {word}" for word in words)

@@ -36,16 +36,17 @@ def draw_figures(
     done: list[Figure] = []
     absent: list[str] = []
     trials = make_trials(study, cells)
-    warning = caution(study, cells, rows)
+    of_sets = caution(cells, rows, study.evaluate.datasets)
+    of_training = caution(cells, rows, ())
     for response in make_responses(study, trials, columns):
         path = folder / f"response-{response.parameter}.png"
-        draw_response(study, response, path, warning)
+        draw_response(study, response, path, of_sets)
         done.append(Figure(path, _response_caption(study, response)))
     names = objective_names(study)
     swept = [t for t in trials if t.number is not None and set(names) <= set(t.values)]
     if len(names) > 1 and swept:
         path = folder / "trade-off.png"
-        draw_trade_off(study, trials, path, warning)
+        draw_trade_off(study, trials, path, of_training)
         done.append(Figure(path, _trade_off_caption(study)))
     for told in score_columns(study, columns):
         strip = make_strip(study, rows, told, pictures)
@@ -53,12 +54,12 @@ def draw_figures(
             absent.append(strip)
             continue
         path = folder / f"strip-{label_of(strip.dataset)}.png"
-        draw_strip(strip, path, warning)
+        draw_strip(strip, path, caution(cells, rows, [strip.dataset]))
         done.append(Figure(path, _strip_caption(strip, told[0].place)))
     trainings, why = make_curves(rows, load_losses)
     for curves in trainings:
         path = folder / f"curves-{curves.method}.png"
-        draw_curves(study, curves, path, warning)
+        draw_curves(study, curves, path, of_training)
         done.append(Figure(path, _curves_caption(curves)))
     return done, absent + why
 

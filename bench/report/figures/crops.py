@@ -7,7 +7,14 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from bench.report.figures.style import house_style, make_canvas, save
+from bench.report.figures.style import (
+    HEADING,
+    HEADING_LINE,
+    heading_lines,
+    house_style,
+    make_canvas,
+    save,
+)
 from bench.report.strip import ACROSS, MOST_WHOLE, WINDOW, Crop, Strip
 
 GAP = 0.08
@@ -77,14 +84,14 @@ def _page(strip: Strip, what: str, wide: float, tall: float) -> tuple[Axes, floa
 
     One pair of axes for all pictures: one for each would take most of the time.
     """
-    heading = textwrap.wrap(f"{strip.dataset}, {strip.image}: {what}", int(10.5 * wide))
-    head = 0.18 + 0.17 * len(heading)
+    heading = heading_lines(f"{strip.dataset}, {strip.image}: {what}", wide)
+    head = 0.18 + HEADING_LINE * len(heading)
     page = make_canvas(wide, tall + head).add_axes((0, 0, 1, 1))
     page.set_axis_off()
     page.set_xlim(0, wide)
     page.set_ylim(tall + head, 0)
     page.set_autoscale_on(False)
-    page.text(GAP, 0.06, "\n".join(heading), fontsize=10.5, va="top", linespacing=1.15)
+    page.text(GAP, 0.06, "\n".join(heading), fontsize=HEADING, va="top", linespacing=1.15)
     return page, head
 
 

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from bench.report.curves import CurvePanel, Curves
-from bench.report.figures.style import COLOURS, fill, house_style, make_canvas, save
+from bench.report.figures.style import COLOURS, HEADING, fill, house_style, make_canvas, save
 from bench.study import Study
 
 COLUMNS = 3
@@ -32,7 +32,7 @@ def draw_curves(study: Study, curves: Curves, path: Path, caution: str) -> None:
             _draw_panel(figure.add_subplot(rows, columns, k + 1), panel, curves)
         height = figure.get_size_inches()[1]
         figure.text(
-            0.015, 1 - 0.08 / height, fontsize=10.5, va="top",
+            0.015, 1 - 0.08 / height, fontsize=HEADING, va="top",
             s=f"{study.name}: training of {curves.method}{caution}",
         )  # fmt: skip
         handles = [Line2D([], [], color=COLOURS[k], lw=1.4) for k in range(len(curves.lines))]

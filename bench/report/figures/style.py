@@ -4,6 +4,7 @@ seaborn gives the look. Its own plots are not used: they take a frame apart for 
 trials, where one call draws them all.
 """
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,10 @@ from matplotlib.figure import Figure as Canvas
 DPI = 120
 # Okabe and Ito's colours, distinguishable with any colour vision; without black and yellow.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"]
+HEADING = 10.5
+"""Points."""
+HEADING_LINE = 0.17
+"""Inches that each line of a heading takes."""
 FEW_TRIALS = 40
 """Up to here trials are joined by a line and dots are large."""
 
@@ -46,6 +51,11 @@ def house_style() -> Iterator[None]:
     }
     with rc_context(look):  # type: ignore[arg-type]  # the stubs list the keys one by one
         yield
+
+
+def heading_lines(text: str, width: float) -> list[str]:
+    """Returns a figure's heading, HEADING points high, in lines that fit into `width` inches."""
+    return textwrap.wrap(text, int(10.5 * width))
 
 
 def make_canvas(width: float, height: float) -> Canvas:

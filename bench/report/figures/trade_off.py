@@ -13,6 +13,7 @@ from bench.report.figures.style import (
     COLOURS,
     DPI,
     FEW_TRIALS,
+    HEADING,
     fill,
     house_style,
     make_canvas,
@@ -58,7 +59,7 @@ def draw_trade_off(study: Study, trials: Sequence[Trial], path: Path, caution: s
                     )
         figure.suptitle(
             f"{study.name}: the objectives on {place} (selection), every trial{caution}",
-            fontsize=10.5, x=0.02, ha="left",
+            fontsize=HEADING, x=0.02, ha="left",
         )  # fmt: skip
         figure.legend(
             list(handles.values()), list(handles), loc="center left", frameon=False,
