@@ -221,7 +221,7 @@ METRICS: dict[str, Metric] = {
             source="root mean squared error over all samples, in 8-bit levels",
         ),
         _fidelity(
-            "difference", "lower", "%", 2, colour=_CHANNEL, sizes="any",
+            "difference", "neither", "%", 2, colour=_CHANNEL, sizes="any",
             source="Park and Kwak, arXiv:1907.11341 (RTS), image difference ratio, read as the "
             "mean absolute difference in percent of 255",
         ),

@@ -31,9 +31,9 @@ class ResidualR(nn.Module):
 
     def enhance(self, image: Tensor) -> Tensor:
         """Returns `(N, 3, H, W)`, the picture at input size: the blue layer of figure 3."""
-        x = torch.relu(self.input(image))
+        x = torch.relu_(self.input(image))
         for layer in self.layers:
-            x = x + torch.relu(layer(x))
+            x = x + torch.relu_(layer(x))
         residual: Tensor = self.output(x).float()
         return image + residual
 
