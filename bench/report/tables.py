@@ -141,7 +141,8 @@ def _header(column: Column, *, mixed: bool, many: bool) -> str:
     facts = metric(column.metric)
     protocol = f" [{column.protocol}]" if mixed and column.protocol else ""
     unit = f" ({facts.unit})" if facts.unit and not many else ""
-    return f"{column.title}{protocol} {ARROWS[facts.direction]}{unit}".strip()
+    arrow = ARROWS[facts.direction]
+    return f"{column.title}{protocol}{f' {arrow}' if arrow else ''}{unit}"
 
 
 def _partial(cells: Sequence[Cell], dataset: str) -> str:
