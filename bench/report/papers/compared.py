@@ -149,6 +149,7 @@ def _about(
         seeds = len({cell.seed for cell in cells if own_stages(cell)})
         parts.append(f"{many} updates a stage")
         parts.append(f"{seeds} seeds ± sample standard deviation" if seeds > 1 else "one seed")
+    parts += sorted({text for cell in cells for text in cell.remarks})
     if tiny := tiny_runs(Row(cell.method, "", (cell,)) for cell in cells):
         parts.append(f"tiny run: {tiny}")
     if not any(_same_images(study, table, s, dataset, cells) for s in series):
