@@ -118,8 +118,8 @@ def load_trial(name: str) -> Method:
     cell = cells[label]
     method = build_method(find_method(cell.use), cell.parameters)
     stages, store = method.stages(), Store(home() / "store")
-    if len(cell.stages) < len(stages):
-        why = (cell.reason.splitlines() or ["it was not trained to its end"])[0]
+    if len(cell.stages) != len(stages):
+        why = (cell.reason.splitlines() or ["its stages are not those of the method today"])[0]
         raise BenchError(f"{name}: {why}")
     for stage, record in zip(stages, cell.stages, strict=True):
         load_weights(stage.trains or method, store.entry("stages", record.key) / "weights.pth")

@@ -13,7 +13,7 @@ import torch
 from bench import metrics, protocol, sets
 from bench.errors import BenchError, unknown
 from bench.located_yaml import Document, Keys, load_yaml, parse_scalar
-from bench.method import Method, build_method, check_hyperparameters, find_method
+from bench.method import Method, Stage, build_method, check_hyperparameters, find_method
 from bench.report.papers.published import load_paper
 from bench.space import Range, is_range, parse_range
 from bench.study import (
@@ -87,6 +87,7 @@ class _Check:
         self.evaluate: EvaluateSection | None = None
         self.budget: BudgetSection | None = BudgetSection()
         self.ranges: dict[str, dict[str, Range]] = {}
+        self.built: dict[str, Method] = {}
         self.broken: set[Keys] = set()
 
     def add(self, path: Keys, message: str) -> None:
@@ -231,6 +232,7 @@ class _Check:
                 named = line.split("'")[1] if line.startswith("parameter '") else ""
                 self.add((*path, named) if named in values else path, line)
             return
+        self.built[str(path[-1])] = method
         if method.task != task.kind:
             self.add(
                 (*path, "use"), f"{cls.__name__} is for {method.task}, the task is {task.kind}."
@@ -303,6 +305,26 @@ class _Check:
             most = min(sides.values())
             message = f"{train.patch} does not fit into {', '.join(small)}. Take at most {most}."
             self.add(("train", "patch"), message)
+            return
+        for name, method in self.built.items():
+            for stage in method.stages():
+                if stage.dataset is None:  # the study's
+                    self._stage_patch(name, method, stage, train, min(sides.values(), default=0))
+
+    def _stage_patch(
+        self, name: str, method: Method, stage: Stage, train: TrainSection, most: int
+    ) -> None:
+        """That a stage's own patch, or the study's, suits the stage's scale and the images."""
+        assert self.task is not None
+        patch, owner = stage.patch or train.patch, stage.trains or method
+        degradation = stage.degradation or self.task.degradation
+        scale = owner.hyperparameters.get("scale", self.task.scale)
+        path: Keys = ("train", "patch") if stage.patch is None else ("methods", name)
+        what = f"stage {stage.name!r} of {name} trains on patches of {patch}"
+        if degradation != "none" and patch % scale:
+            self.add(path, f"{what}, which is not a multiple of its scale, {scale}.")
+        elif most and patch > most:
+            self.add(path, f"{what}, and the smallest training image has {most}.")
 
     def _list(self, key: str, names: Sequence[str]) -> None:
         if not names and ("evaluate", key) not in self.broken:

@@ -38,7 +38,7 @@ class Score(NamedTuple):
 class TrainedStage(BaseModel):
     """How a stage of a trial came about."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
 
     name: str
     key: str

@@ -120,7 +120,8 @@ def _train_of_stage(method: Method, stage: Stage) -> TrainSection:
 @cache
 def recipe_digest() -> str:
     """Returns a hash of the harness's own code that decides what a training gives."""
-    names = ("train.py", "patches.py", "targets.py", "degrade.py", "images.py", "sets.py", "raw.py")
+    names = ("train.py", "method.py", "patches.py", "targets.py", "tiles.py", "degrade.py",
+             "images.py", "sets.py", "raw.py")  # fmt: skip
     digest = hashlib.sha256()
     for name in names:
         digest.update((Path(__file__).parent / name).read_bytes())

@@ -11,6 +11,7 @@ sharpen by. If LR was shrunk by something softer, the network learns to undo the
 so to the originals too.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
@@ -150,9 +151,11 @@ class RTS(Method):
         )
         growth = slopes[-1] - slopes[-2]
         if n > 1:
-            growth /= slopes[-2] - slopes[-3]
+            growth = growth / (slopes[-2] - slopes[-3]) if slopes[-2] != slopes[-3] else math.nan
         rule = "go on"
-        if quality[-1] < quality[-2]:
+        if any(map(math.isnan, quality)):
+            rule = "unknown: no MOS"
+        elif quality[-1] < quality[-2]:
             rule = f"stop at HR{n - 1}: MOS falls"
         elif n > 1 and steps[-1] > steps[-2]:
             rule = f"stop at HR{n - 1}: the difference grows"

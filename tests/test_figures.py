@@ -12,6 +12,7 @@ from PIL import Image
 from bench.metrics import METRICS
 from bench.records import Cell, Score, TrainedStage, load_losses
 from bench.report.curves import choose_trainings, make_curves, moving_average, thin
+from bench.report.figures import draw_figures
 from bench.report.figures.crops import draw_strip
 from bench.report.render import render
 from bench.report.rows import Row, choose_rows
@@ -395,3 +396,11 @@ def test_viqet_its_features_and_the_difference_on_two_sets_are_all_in_the_respon
     cells = [cell.model_copy(update={"scores": scores}) for cell in grid_cells("usm", (1, 2))]
     (response,) = make_responses(study, make_trials(study, cells), columns_of(study, cells))
     assert (len(response.panels), response.left_out) == (2 * len(metrics), 0)
+
+
+def test_a_parameter_without_any_number_has_no_figure(tmp_path: Path) -> None:
+    study = make_study({"usm": (1, 2)})
+    cells = [cell.model_copy(update={"scores": []}) for cell in grid_cells("usm", (1, 2))]
+    rows, _ = choose_rows(study, cells)
+    figures, _ = draw_figures(study, cells, rows, columns_of(study, cells), tmp_path, tmp_path)
+    assert not [figure for figure in figures if "response" in figure.path.name]

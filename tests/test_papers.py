@@ -103,6 +103,23 @@ def line_of(paper: Paper, cells: list[Cell], study: Study = STUDY) -> Line:
     return line
 
 
+def test_a_study_of_another_task_cannot_reproduce_a_table_on_its_images() -> None:
+    paper, cells = paper_of(4.0, 4.1), [made(4.0, stages=1), made(4.1, stages=2)]
+    assert line_of(paper, cells).verdict.startswith("reproduced")
+    harder = STUDY.task.model_copy(update={"degradation": "low_light"})
+    other = STUDY.model_copy(update={"task": harder})
+    assert line_of(paper, cells, other).verdict.startswith("same trend")
+
+
+def test_a_claim_is_judged_over_the_seeds_that_both_sides_have() -> None:
+    match = {"use": RTS, "stages": 1}
+    claim = Claim(says="more", more=match | {"stages": 2}, than=match, metric="viqet")
+    cells = [made(4.0, stages=1), made(9.0, seed=1, stages=1), made(4.5, stages=2)]
+    assert judge(STUDY, cells, claim).ours.startswith("+0.5")
+    alone = [made(9.0, seed=1, stages=1), made(4.5, stages=2)]
+    assert judge(STUDY, alone, claim).why == "the two have no seed in common"
+
+
 def ours_of(line: Line) -> list[float | None]:
     return [None if math.isnan(o.value) else o.value for o in line.ours]
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import sets, train
+from bench.check import load_study
 from bench.errors import BenchError, Diverged
 from bench.method import Batch, Method, Stage, build_method
 from bench.patches import Patches
@@ -398,3 +399,23 @@ def test_tails_end_in_tanh_or_run_on() -> None:
     assert np.allclose(
         bounded(lr).detach(), (torch.tanh(open_ended(lr)).detach() + 1) / 2, atol=1e-6
     )
+
+
+def test_a_patch_that_does_not_suit_the_gan_is_named_before_its_pre_training(
+    small_sets: Path, tmp_path: Path
+) -> None:
+    study = tmp_path / "small.yaml"
+    text = """\
+name: small
+task: {kind: super-resolution, scale: 4}
+train: {dataset: set5, patch: 16, batch: 2, steps: 2}
+methods:
+  gan: {use: methods.rescnn_gan.GAN, features: random, blocks: 1, channels: 4, width: 2, patch: 16}
+evaluate: {datasets: [set14], metrics: [psnr]}
+"""
+    study.write_text(text)
+    load_study(study)
+    for patch, words in ((18, "not a multiple of its scale, 4"), (400, "smallest training image")):
+        found = f"stage 'gan' of gan trains on patches of {patch}.*{words}"
+        with pytest.raises(BenchError, match=found):
+            load_study(study, [f"methods.gan.patch={patch}"])

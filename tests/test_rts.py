@@ -289,6 +289,7 @@ def check(folder: Path, *overrides: str) -> None:
     ("override", "words"),
     [
         ("train.patch=4000", "train.patch: 4000 does not fit into"),
+        ("train.patch=17", "stage 'sr1' of rts trains on patches of 17, which is not a multiple"),
         ("methods.rts.stages={grid: [0, 1]}", "'stages': input should be greater than or equal"),
         ("methods.rts.stages=0", "methods.rts.stages: parameter 'stages'"),
         ("methods.rts.network=residual2", "parameter 'network'"),

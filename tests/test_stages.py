@@ -321,6 +321,20 @@ def test_the_record_says_what_was_done(make_module: MakeModule, store: Store) ->
     assert record.losses == pytest.approx({"loss": sum(each) / 3})
 
 
+def test_an_examination_may_find_that_a_number_does_not_exist(
+    make_module: MakeModule, store: Store
+) -> None:
+    source = SOURCE.replace(
+        'Stage(f"stage{i}", depends=depends)',
+        'Stage(f"stage{i}", depends=depends, examine=lambda: {"k": float("nan"), "rule": "none"})',
+    )
+    cls = make_module(source).Own
+    for reused in (False, True):
+        (record,) = train(cls(), store)
+        assert record.reused is reused and record.examined["rule"] == "none"
+        assert np.isnan(record.examined["k"])  # type: ignore[arg-type]
+
+
 def test_the_final_loss_is_the_mean_of_the_last_250_updates(
     make_module: MakeModule, store: Store
 ) -> None:

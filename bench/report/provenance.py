@@ -55,13 +55,17 @@ def commit(cell: Cell) -> str:
 
 def tiny_runs(rows: Iterable[Row]) -> str:
     """Returns "edsr 300 updates, ..." for methods trained too briefly to compare with papers."""
-    steps: dict[str, int] = {}
+    steps: dict[str, set[int]] = {}
     for row in rows:
         for cell in row.cells:
             own = [s.steps for s in cell.stages if s.name not in cell.assessors.values()]
-            if own and max(own) < TINY_STEPS:  # many short stages are no long training
-                steps[row.method] = sum(own)
-    return ", ".join(f"{method} {total} updates" for method, total in steps.items())
+            # neither many short stages nor a long pre-training make a long training
+            if own and own[-1] < TINY_STEPS:
+                steps.setdefault(row.method, set()).add(sum(own))
+    return ", ".join(
+        f"{method} {' to '.join(map(str, sorted({min(totals), max(totals)})))} updates"
+        for method, totals in steps.items()
+    )
 
 
 def caution(cells: Sequence[Cell], rows: Sequence[Row], datasets: Iterable[str]) -> str:

@@ -97,6 +97,8 @@ def make_responses(
     responses = []
     for name, log in parameters.items():
         panels = [_panel(study, trials, name, key) for key in keys[:most]]
+        if not panels:  # no trial has a number
+            continue
         alone = all(t.swept.keys() == {name} for t in trials if name in t.swept)
         responses.append(Response(name, log, panels, len(keys) - len(panels), alone))
     return responses

@@ -110,6 +110,8 @@ def _same_images(
     """Whether ours are of the images that the paper's values are of."""
     if table.dataset is None or series.examined is not None:  # a stage examines what it likes
         return False
+    if (study.task.scale, study.task.degradation) != (table.scale, table.degradation):
+        return False
     if series.loss is not None:
         return study.train is not None and study.train.dataset == table.dataset
     known = [cell.datasets[dataset] for cell in cells if dataset in cell.datasets]
@@ -138,7 +140,9 @@ def _about(
         counts = sorted(image_count(u) for u in used)
         partial = ", partial" if any(u.count < u.official for u in used) else ""
         protocols = sorted({o.protocol for line in lines for o in line.ours if o.protocol})
-        parts.append(f"{dataset} ({' or '.join(counts)}{partial}), {', '.join(protocols)}")
+        sources = sorted({u.source for u in used} - {"none"})
+        made = f", LR: {' or '.join(sources)}" if sources else ""
+        parts.append(f"{dataset} ({' or '.join(counts)}{partial}{made}), {', '.join(protocols)}")
     if any(s.loss for s in series) and study.train:
         parts.append(f"losses of training on {study.train.dataset}")
     if any(s.examined for s in series):
@@ -153,7 +157,7 @@ def _about(
     if tiny := tiny_runs(Row(cell.method, "", (cell,)) for cell in cells):
         parts.append(f"tiny run: {tiny}")
     if not any(_same_images(study, table, s, dataset, cells) for s in series):
-        parts.append("other images than the paper's, so that only the trend can agree")
+        parts.append("other images than the paper's, or of other LR: only the trend can agree")
     return "; ".join(parts)
 
 
@@ -180,7 +184,10 @@ def judge(study: Study, cells: Sequence[Cell], claim: Claim) -> Judged:
     for match, trial in zip((claim.more, claim.than), found, strict=True):
         if isinstance(trial, str):
             return Judged(claim, DASH, DASH, f"{_described(match)}: {trial}")
-    sides = [_cells(trial) for trial in found]
+    seeds = [{cell.seed for cell in _cells(trial)} for trial in found]
+    sides = [tuple(c for c in _cells(trial) if c.seed in seeds[0] & seeds[1]) for trial in found]
+    if not all(sides):
+        return Judged(claim, DASH, DASH, "the two have no seed in common")
     dataset = choose_dataset(study, [*sides[0], *sides[1]], [claim.metric], claim.dataset)
     if not dataset:
         return Judged(claim, DASH, DASH, f"{claim.metric} was not measured")

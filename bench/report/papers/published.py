@@ -94,6 +94,10 @@ class PrintedTable(Section):
     dataset: str | None = None
     """The set whose images these are, by its name here; of a loss, the training set. None: images
     that no set here holds."""
+    scale: int = 1
+    degradation: str = "none"
+    """What was restored from what: a study of another task has other numbers, on the same images
+    too."""
     points: dict[str, Match]
     """The columns' labels, and what picks our trial; added to the series' `match`, unless the point
     has a `use` of its own."""
