@@ -306,25 +306,30 @@ class _Check:
             message = f"{train.patch} does not fit into {', '.join(small)}. Take at most {most}."
             self.add(("train", "patch"), message)
             return
+        told: set[Keys] = set()  # many stages may have one mistake in common
         for name, method in self.built.items():
             for stage in method.stages():
-                if stage.dataset is None:  # the study's
-                    self._stage_patch(name, method, stage, train, min(sides.values(), default=0))
+                path: Keys = ("train", "patch") if stage.patch is None else ("methods", name)
+                if stage.dataset is not None or path in told:  # of other images than the study's
+                    continue
+                most = min(sides.values(), default=0)
+                if message := self._stage_patch(name, method, stage, train, most):
+                    self.add(path, message)
+                    told.add(path)
 
     def _stage_patch(
         self, name: str, method: Method, stage: Stage, train: TrainSection, most: int
-    ) -> None:
-        """That a stage's own patch, or the study's, suits the stage's scale and the images."""
+    ) -> str:
+        """Why a stage's own patch, or the study's, does not suit the stage's scale or the images;
+        "" if it does."""
         assert self.task is not None
         patch, owner = stage.patch or train.patch, stage.trains or method
         degradation = stage.degradation or self.task.degradation
         scale = owner.hyperparameters.get("scale", self.task.scale)
-        path: Keys = ("train", "patch") if stage.patch is None else ("methods", name)
         what = f"stage {stage.name!r} of {name} trains on patches of {patch}"
         if degradation != "none" and patch % scale:
-            self.add(path, f"{what}, which is not a multiple of its scale, {scale}.")
-        elif most and patch > most:
-            self.add(path, f"{what}, and the smallest training image has {most}.")
+            return f"{what}, which is not a multiple of its scale, {scale}."
+        return f"{what}, and the smallest training image has {most}." if patch > most > 0 else ""
 
     def _list(self, key: str, names: Sequence[str]) -> None:
         if not names and ("evaluate", key) not in self.broken:

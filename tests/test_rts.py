@@ -305,6 +305,7 @@ def test_mistakes_are_named_before_the_first_step(
     with pytest.raises(BenchError) as caught:
         check(tmp_path, override)
     assert words in str(caught.value)
+    assert len(str(caught.value).splitlines()) <= 2, "two trials, one mistake"
 
 
 def test_one_picture_is_enough_to_learn_from(small_sets: Path, tmp_path: Path) -> None:

@@ -7,14 +7,12 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.records import Cell, TrainedStage
+from bench.records import LAST_UPDATES, Cell, TrainedStage
 from bench.report.rows import Row, trial_label
 
 MOST_FIGURES = 8
 MOST_LINES = 6
 MOST_PANELS = 12
-AVERAGED = 250
-"""Updates in the moving average, or 1/20 of the stage if that is fewer."""
 STRETCHES = 800
 """Of a panel's updates, each thinned to two values: about one for each pixel."""
 Values = NDArray[np.float32]
@@ -173,12 +171,12 @@ def _curve(line: int, values: Values, start: int, stretches: int) -> Curve:
 
 
 def averaged(steps: int) -> int:
-    """Returns how many updates the moving average of a stage goes over.
+    """Returns how many updates the moving average of a stage goes over: at most 1/20 of it.
 
     >>> averaged(200_000), averaged(400), averaged(5)
     (250, 20, 1)
     """
-    return max(1, min(AVERAGED, steps // 20))
+    return max(1, min(LAST_UPDATES, steps // 20))
 
 
 def moving_average(values: Values, window: int) -> Values:
