@@ -13,22 +13,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from bench import sets
-from bench.check import load_study
+from bench.data import sets
+from bench.data.pixels import quantise
 from bench.errors import BenchError, unknown
-from bench.evaluate import Measured, evaluate, load_scorers, restore
-from bench.method import Method, build_method, find_method, to_tensor
-from bench.metrics import check_metrics
-from bench.progress import Lines, Screen, watched
-from bench.protocol import protocol as find_protocol
-from bench.protocol import quantise
-from bench.records import Cell, load_records, load_scores
+from bench.look.check import load_study
+from bench.measure.evaluate import Measured, evaluate, load_scorers, restore
+from bench.measure.metrics import check_metrics
+from bench.measure.protocol import protocol as find_protocol
+from bench.measure.protocol import usual_protocol
+from bench.measure.score import score_folder
+from bench.method.contract import Method, build_method, find_method, to_tensor
+from bench.records.cell import Cell, load_records, load_scores
+from bench.records.store import Store, home
 from bench.report.render import write_report
-from bench.score import score_folder
-from bench.store import Store, home
-from bench.study import Study, TaskSection
-from bench.train import choose_device
-from bench.trial import train_assessors
+from bench.study.fields import Study, TaskSection
+from bench.sweep.trial import train_assessors
+from bench.terminal.progress import Lines, Screen, watched
+from bench.train.loop import choose_device
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +63,7 @@ def run_study(
     screen: Screen | None = None,
 ) -> Swept:
     """Runs or resumes a study in $BENCH_HOME; renders its report into `out` or reports/NAME."""
-    from bench.sweep import sweep
+    from bench.sweep.driver import sweep
 
     written: dict[str, Path] = {}
 
@@ -178,7 +179,7 @@ def measure_method(
     if problems:
         raise BenchError("\n".join(problems))
     method = prepare_method(path, parameters or {}, weights, scale)
-    chosen = {name: protocol or sets.usual_protocol(name, method.task) for name in datasets}
+    chosen = {name: protocol or usual_protocol(name, method.task) for name in datasets}
     screen = screen or Screen()
     device, found = choose_device(), Measured()
     task = TaskSection(kind=method.task, scale=scale)

@@ -16,6 +16,10 @@ class Diverged(Exception):
     """A training whose loss is not finite or has exploded: a result, not a bug."""
 
 
+class Unscorable(Exception):
+    """A score that cannot be computed for one image, and why. Recorded as NaN and counted."""
+
+
 def unknown(kind: str, got: object, known: Iterable[str]) -> str:
     """Returns "unknown KIND 'GOT'. Did you mean 'NEAREST'? Known: ..." for an error message.
 

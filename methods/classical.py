@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.degrade import imresize_float
+from bench.data.degrade import imresize_float
 from bench.method import Method
 
 

@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.measure.metrics.nima import NIMA
 from bench.method import Batch, Method, Stage
-from bench.metrics.nima import NIMA
 from methods.networks.edsr import EDSRNetwork
 
 

@@ -23,11 +23,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.degrade import find_degradation, imresize, resize_weights
+from bench.data.catalog import Task
+from bench.data.degrade import find_degradation, imresize, resize_weights
+from bench.data.pixels import quantise
+from bench.data.sets import load_pairs
+from bench.measure.metrics import metric, score_image
+from bench.measure.protocol import PROTOCOLS
 from bench.method import Batch, Method, Stage, to_tensor
-from bench.metrics import metric, score_image
-from bench.protocol import PROTOCOLS, Task, quantise
-from bench.sets import load_pairs
 from methods.networks.edsr import EDSRNetwork
 from methods.networks.residual import ResidualR
 from methods.networks.srresnet import SRResNetwork
@@ -218,7 +220,7 @@ def _mos(image: Tensor) -> float:
 
 def lanczos_down(image: Tensor, scale: int) -> Tensor:
     """Returns `(N, C, H, W)` shrunk by a whole number with Lanczos-3, antialiased, edges repeated:
-    `bench.degrade.imresize(..., kernel="lanczos3")` without its rounding to 8 bits."""
+    `bench.data.degrade.imresize(..., kernel="lanczos3")` without its rounding to 8 bits."""
     size = 16 * scale  # far enough from the border for a whole kernel
     indices, weights = resize_weights(size, 1 / scale, "lanczos3")
     middle = len(indices) // 2

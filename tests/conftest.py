@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench import method
-from bench.degrade import imresize
-from bench.images import write_image
+from bench.data.degrade import imresize
+from bench.data.images import write_image
+from bench.method import contract as method
 
 
 def _folder(variable: str) -> Path:

@@ -376,9 +376,9 @@ def stage_times(home: Path) -> dict[str, int]:
 def _serve() -> None:
     import bench.api
     import bench.cli
-    import bench.overview
+    import bench.look.overview
     import bench.report.render
-    import bench.sweep  # noqa: F401 - to have them imported
+    import bench.sweep.driver  # noqa: F401 - to have them imported
 
     for line in sys.stdin:
         request = json.loads(line)

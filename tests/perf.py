@@ -19,15 +19,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bench import sets
-from bench.images import write_image
-from bench.method import Batch, Stage, to_tensor
-from bench.metrics import metric
-from bench.patches import Patches
-from bench.protocol import PROTOCOLS, as_rgb
-from bench.records import Cell, Score, write_cell
-from bench.train import Plan, choose_device, choose_precision, make_optimizers, update
-from bench.weights import weights_root
+from bench.data import sets
+from bench.data.images import write_image
+from bench.data.pixels import as_rgb
+from bench.data.weights import weights_root
+from bench.measure.metrics import metric
+from bench.measure.protocol import PROTOCOLS
+from bench.method.contract import Batch, Stage, to_tensor
+from bench.records.cell import Cell, Score, write_cell
+from bench.train.loop import Plan, choose_device, choose_precision, make_optimizers, update
+from bench.train.patches import Patches
 from methods.networks.edsr import EDSRNetwork, ShuffleConv
 from methods.nima_sr import EDSR
 
@@ -188,7 +189,7 @@ def folders() -> None:
 
 def viqet() -> None:
     """VIQET of a 768x512 picture, all features; its own tool takes 12.2 s, as stated for it."""
-    from bench.metrics.viqet import measure
+    from bench.measure.metrics.viqet import measure
 
     (photo,) = (p.hr() for p in sets.load_pairs("photos_train", 1, "none") if "retina" in p.stem)
     crops = [np.ascontiguousarray(photo[k : k + 512, :768]) for k in range(REPEATS + 1)]
@@ -207,8 +208,8 @@ def start_up() -> None:
 
 def overhead() -> None:
     """What a sweep costs a trial beyond its training and scoring: one worker, warm."""
-    from bench.check import load_study
-    from bench.sweep import sweep
+    from bench.look.check import load_study
+    from bench.sweep.driver import sweep
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "overhead.yaml"
@@ -235,7 +236,7 @@ def overhead() -> None:
 
 def report() -> None:
     """`bench report` on 1000 trials of 50 scores, the whole process."""
-    from bench.check import load_study
+    from bench.look.check import load_study
 
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.data.weights import find, why_missing
 from bench.errors import BenchError
-from bench.method import Method
-from bench.weights import find, why_missing
+from bench.method.contract import Method
 
 Layer = Callable[[Tensor], Tensor]
 Phone = Literal["iphone", "blackberry", "sony"]

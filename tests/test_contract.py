@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.data.catalog import Task
 from bench.errors import BenchError
-from bench.evaluate import restore
-from bench.method import Batch, Method, Stage, build_method, find_method, known_methods
-from bench.metrics import METRICS
-from bench.protocol import Task
-from bench.train import Plan, make_optimizers, update
+from bench.measure.evaluate import restore
+from bench.measure.metrics import METRICS
+from bench.method.contract import Batch, Method, Stage, build_method, find_method, known_methods
+from bench.train.loop import Plan, make_optimizers, update
 
 SIZES = [(16, 16), (17, 23), (24, 13)]
 

@@ -12,12 +12,12 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from bench import datacheck
-from bench.datacheck import check_set, check_text, degrade_set
-from bench.degrade import DEGRADATIONS, imresize
+from bench.data import datacheck
+from bench.data.datacheck import check_set, check_text, degrade_set
+from bench.data.degrade import DEGRADATIONS, imresize
+from bench.data.images import image_files, read_image, write_image
+from bench.data.sets import load_originals, load_pairs
 from bench.errors import BenchError
-from bench.images import image_files, read_image, write_image
-from bench.sets import load_originals, load_pairs
 
 
 def photo(height: int = 24, width: int = 24, seed: int = 0) -> np.ndarray:

@@ -9,12 +9,10 @@ import PIL.Image
 import pytest
 import torch
 
-from bench.degrade import (
+from bench.data.degrade import (
     DEGRADATIONS,
     blur,
     down_up,
-    filter_valid,
-    gaussian_taps,
     imresize,
     imresize_float,
     jpeg,
@@ -22,7 +20,8 @@ from bench.degrade import (
     resize_weights,
     tone,
 )
-from bench.protocol import Image
+from bench.data.filters import filter_valid, gaussian_taps
+from bench.data.pixels import Image
 
 
 def random_image(height: int, width: int, channels: int | None = 3) -> Image:

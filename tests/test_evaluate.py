@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import measure_method
-from bench.evaluate import Measured, evaluate, load_scorers, restore
-from bench.images import read_image, write_image
+from bench.data.images import read_image, write_image
+from bench.measure.evaluate import Measured, evaluate, load_scorers, restore
+from bench.measure.metrics.fidelity import psnr_y
+from bench.measure.protocol import Noted
 from bench.method import Method, to_tensor
-from bench.metrics.fidelity import psnr_y
-from bench.protocol import Noted
-from bench.records import Score, label_of
+from bench.records.cell import Score, label_of
 from methods.classical import Bicubic
 from methods.nima_sr import EDSR
 

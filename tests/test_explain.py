@@ -12,14 +12,15 @@ from PIL import Image as Pillow
 from scipy import ndimage
 from skimage.metrics import structural_similarity as skimage_ssim
 
-from bench.degrade import imresize
+from bench.data.degrade import imresize
+from bench.data.images import read_image, write_image
+from bench.data.pixels import Image, as_rgb, gray, luma
 from bench.errors import BenchError
-from bench.explain import Explanation, explain, rounds_to
-from bench.explain.answer import text
-from bench.images import read_image, write_image
-from bench.metrics import METRICS
-from bench.metrics.fidelity import psnr, psnr_y, ssim, ssim_y
-from bench.protocol import PROTOCOLS, Image, as_rgb, gray, luma
+from bench.measure.explain import Explanation, explain, rounds_to
+from bench.measure.explain.answer import text
+from bench.measure.metrics import METRICS
+from bench.measure.metrics.fidelity import psnr, psnr_y, ssim, ssim_y
+from bench.measure.protocol import PROTOCOLS
 
 SWING = 20 * math.log10(255 / 219)
 Y, FULL, RGB2GRAY = "Y studio swing", "Y full range", "Y full range, rounded"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import fetch as fetching
+from bench.data import fetch as fetching
+from bench.data.fetch import fetch, status
+from bench.data.weights import WEIGHTS, Weights, find
 from bench.errors import BenchError
-from bench.fetch import fetch, status
-from bench.metrics import pyiqa
-from bench.weights import WEIGHTS, Weights, find
+from bench.measure.metrics import pyiqa
 
 CONTENT = b"hello" * 700_000  # more than three chunks
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

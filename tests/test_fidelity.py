@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from skimage.metrics import structural_similarity as skimage_ssim
 
-from bench.degrade import imresize_float
-from bench.images import read_image
-from bench.metrics import Unscorable
-from bench.metrics.fidelity import (
+from bench.data.degrade import imresize_float
+from bench.data.images import read_image
+from bench.data.pixels import Image, as_rgb, gray, luma, quantise
+from bench.data.sets import load_pairs
+from bench.measure.metrics import Unscorable
+from bench.measure.metrics.fidelity import (
     difference,
     ms_ssim,
     multi_scale_similarity,
@@ -21,8 +23,7 @@ from bench.metrics.fidelity import (
     ssim_y,
     structural_similarity,
 )
-from bench.protocol import Image, as_rgb, gray, luma, protocol, quantise
-from bench.sets import load_pairs
+from bench.measure.protocol import protocol
 
 BICUBIC = [
     ("set5", 2, "sr-y@1", 33.68, 0.9305),

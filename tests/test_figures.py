@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.metrics import METRICS
-from bench.records import Cell, Score, TrainedStage, load_losses
+from bench.measure.metrics import METRICS
+from bench.records.cell import Cell, Score, TrainedStage, load_losses
 from bench.report.curves import choose_trainings, make_curves, moving_average, thin
 from bench.report.figures import draw_figures
 from bench.report.figures.crops import draw_strip
@@ -19,7 +19,7 @@ from bench.report.rows import Row, choose_rows
 from bench.report.scores import columns_of
 from bench.report.series import make_responses, make_trials
 from bench.report.strip import Strip, arrange, choose_window, make_strip, score_columns, thumbnail
-from bench.study import Study
+from bench.study.fields import Study
 
 SIDE = 96
 

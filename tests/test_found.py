@@ -8,17 +8,17 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from bench import method as methods
-from bench.check import load_study
+from bench.data.images import read_image
 from bench.errors import BenchError
-from bench.identity import git_state
-from bench.images import read_image
-from bench.method import build_method, find_method, source_digest
-from bench.records import Cell, TrainedStage, UsedDataset
+from bench.look.check import load_study
+from bench.method import contract as methods
+from bench.method.contract import build_method, find_method, source_digest
+from bench.records.cell import Cell, TrainedStage, UsedDataset
 from bench.report.provenance import caution
 from bench.report.rows import choose_rows
-from bench.stages import plan_stages
-from bench.study import Study, TaskSection, TrainSection
+from bench.study.fields import Study, TaskSection, TrainSection
+from bench.sweep.identity import git_state
+from bench.train.stages import plan_stages
 
 NET = """
 from bench.method import Method, Stage

@@ -8,11 +8,11 @@ import torch
 import torchvision
 from torch import nn
 
-from bench.images import read_image
-from bench.metrics import Scorer, Unscorable, lpips
-from bench.metrics.lpips import Net
-from bench.protocol import protocol
-from bench.weights import why_not
+from bench.data.images import read_image
+from bench.data.weights import why_not
+from bench.measure.metrics import Scorer, Unscorable, lpips
+from bench.measure.metrics.lpips import Net
+from bench.measure.protocol import protocol
 
 FILES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.degrade import imresize_float
+from bench.data.degrade import imresize_float
+from bench.measure.metrics.nima import NIMA
 from bench.method import Batch, Method, load_method
-from bench.metrics.nima import NIMA
-from bench.stages import plan_stages
-from bench.study import TaskSection, TrainSection
+from bench.study.fields import TaskSection, TrainSection
+from bench.train.stages import plan_stages
 from methods.classical import Bicubic
 from methods.networks.edsr import EDSRNetwork
 from methods.nima_sr import EDSR

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.data.weights import WEIGHTS, Weights
 from bench.errors import BenchError
-from bench.weights import WEIGHTS, Weights
 from methods.classical import Bicubic
 from methods.networks.discriminators import (
     ESRGANDiscriminator,

@@ -13,15 +13,15 @@ from PIL import Image
 from skimage import data as photographs
 from torch import Tensor
 
+from bench.data.sets import load_pairs
 from bench.errors import BenchError
+from bench.measure.metrics import pyiqa
+from bench.measure.metrics.distortions import DISTORTIONS, compress, distort
+from bench.measure.metrics.nima import NIMA, emd, rank_correlations, scorer, spearman, taught_marks
+from bench.measure.metrics.nima_ava import ava, load_ava, load_mnasnet
+from bench.measure.protocol import protocol
 from bench.method import Batch
-from bench.metrics import pyiqa
-from bench.metrics.distortions import DISTORTIONS, compress, distort
-from bench.metrics.nima import NIMA, emd, rank_correlations, scorer, spearman, taught_marks
-from bench.metrics.nima_ava import ava, load_ava, load_mnasnet
-from bench.patches import Patches
-from bench.protocol import protocol
-from bench.sets import load_pairs
+from bench.train.patches import Patches
 
 
 def _tensor(pixels: np.ndarray) -> Tensor:
@@ -162,7 +162,7 @@ def test_bands_of_a_large_image_score_as_the_whole(
     image = photographs.chelsea()[:281, :203]
     whole = assessor.score(_tensor(image)[None]).item()
     assert scorer(assessor, "cpu")(image, None, None, 1) == pytest.approx(whole, abs=1e-5)
-    monkeypatch.setattr("bench.metrics.nima.BAND", 203 * 64)
+    monkeypatch.setattr("bench.measure.metrics.nima.BAND", 203 * 64)
     assert scorer(assessor, "cpu")(image, None, None, 1) == pytest.approx(whole, abs=1e-5)
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.images import read_image
-from bench.metrics import METRICS, Scorer, Unscorable
-from bench.protocol import protocol
+from bench.data.images import read_image
+from bench.measure.metrics import METRICS, Scorer, Unscorable
+from bench.measure.protocol import protocol
 
 
 @pytest.fixture

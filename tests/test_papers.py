@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench import sets
-from bench.check import load_study
+from bench.data import sets
 from bench.errors import BenchError
-from bench.method import check_hyperparameters, find_method
-from bench.records import Cell, Score, TrainedStage, UsedDataset
+from bench.look.check import load_study
+from bench.method.contract import check_hyperparameters, find_method
+from bench.records.cell import Cell, Score, TrainedStage, UsedDataset
 from bench.report.papers.compared import Judged, Line, compare, judge
 from bench.report.papers.ours import find_trial
-from bench.report.papers.published import Claim, Paper, load_paper
 from bench.report.papers.verdicts import rank_correlation, verdict
 from bench.report.render import render
-from bench.study import Study
+from bench.study.fields import Study
+from bench.study.papers import Claim, Paper, load_paper
 
 DASH = "\N{EM DASH}"
 PUBLISHED = sorted((Path(__file__).parents[1] / "reports" / "published").glob("*.yaml"))

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from bench.data.pixels import Image
 from bench.errors import BenchError
 from bench.method import Batch
-from bench.patches import Patches
-from bench.protocol import Image
+from bench.train.patches import Patches
 
 CPU = torch.device("cpu")
 
@@ -39,7 +39,7 @@ def drawn(*sizes: tuple[int, int], scale: int = 2) -> list[Drawn]:
 
 def make(pairs: list[Drawn], targets: list[np.ndarray] | None = None) -> Patches:
     pixels = None if targets is None else np.concatenate([t.reshape(-1, 3) for t in targets])
-    return Patches(pairs, pixels)  # type: ignore[arg-type]  # stands for bench.sets.Pair
+    return Patches(pairs, pixels)  # type: ignore[arg-type]  # stands for bench.data.sets.Pair
 
 
 def draw(patches: Patches, step: int = 0, size: int = 16, seed: int = 0, scale: int = 2) -> Batch:

@@ -6,19 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from bench.data.pixels import as_rgb, gray, luma, quantise, shave
 from bench.errors import BenchError
-from bench.metrics import METRICS, Unscorable, metric
-from bench.metrics.fidelity import psnr, psnr_y
-from bench.protocol import (
-    PROTOCOLS,
-    as_rgb,
-    default_protocol,
-    gray,
-    luma,
-    protocol,
-    quantise,
-    shave,
-)
+from bench.measure.metrics import METRICS, Unscorable, metric
+from bench.measure.metrics.fidelity import psnr, psnr_y
+from bench.measure.protocol import PROTOCOLS, default_protocol, protocol
 
 
 def test_luma_of_the_primaries_is_bt601_in_studio_swing() -> None:

@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 from published import CARN_M, DPED, FSRCNN
 from skimage.metrics import structural_similarity
 
-from bench import sets, weights
 from bench.api import measure_method
-from bench.degrade import imresize_float
-from bench.evaluate import Measured, evaluate, load_scorers, restore
-from bench.images import image_files, read_image
+from bench.data import sets, weights
+from bench.data.degrade import imresize_float
+from bench.data.images import image_files, read_image
+from bench.data.pixels import Image, gray, luma, quantise
+from bench.measure.evaluate import Measured, evaluate, load_scorers, restore
+from bench.measure.metrics.fidelity import multi_scale_similarity, psnr, psnr_y
+from bench.measure.protocol import protocol
 from bench.method import to_tensor
-from bench.metrics.fidelity import multi_scale_similarity, psnr, psnr_y
-from bench.protocol import Image, gray, luma, protocol, quantise
 
 pytestmark = pytest.mark.data
 

@@ -13,10 +13,11 @@ import pytest
 import torch
 from skimage import data as photographs
 
-from bench.errors import BenchError
-from bench.images import read_image
-from bench.metrics import fidelity, pyiqa
-from bench.protocol import Image, Noted, Unscorable, luma, protocol
+from bench.data.images import read_image
+from bench.data.pixels import Image, luma
+from bench.errors import BenchError, Unscorable
+from bench.measure.metrics import fidelity, pyiqa
+from bench.measure.protocol import Noted, protocol
 
 FULL = protocol("full@1")
 WITHOUT_WEIGHTS = (

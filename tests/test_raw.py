@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench import raw, sets
-from bench.datacheck import check_set, check_text
+from bench.data import raw, sets
+from bench.data.datacheck import check_set, check_text
+from bench.data.raw import CAMERAS, exposure_ratio, pack_bayer, pack_xtrans
 from bench.errors import BenchError
-from bench.raw import CAMERAS, exposure_ratio, pack_bayer, pack_xtrans
 
 SONY, FUJI = CAMERAS["sony"], CAMERAS["fuji"]
 COLOURS = "RGB"

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from bench.errors import BenchError
-from bench.records import Cell, Score, TrainedStage, UsedDataset
+from bench.records.cell import Cell, Score, TrainedStage, UsedDataset
 from bench.report.labels import place_labels
 from bench.report.markup import Report, to_html, to_latex, to_markdown
 from bench.report.provenance import remarks, tiny_runs
@@ -32,7 +32,7 @@ from bench.report.stats import (
 )
 from bench.report.strip import choose_image, choose_window
 from bench.report.tables import Table, make_tables
-from bench.study import Study
+from bench.study.fields import Study
 
 PSNR = {"a": 30.0, "b": 32.0}
 STAGE = TrainedStage(

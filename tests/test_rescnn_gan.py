@@ -13,16 +13,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import sets, train
-from bench.check import load_study
+from bench.data import sets
 from bench.errors import BenchError, Diverged
+from bench.look.check import load_study
 from bench.method import Batch, Method, Stage, build_method
-from bench.patches import Patches
-from bench.records import TrainedStage
-from bench.stages import plan_stages, train_stages
-from bench.store import Store
-from bench.study import TaskSection, TrainSection
-from bench.train import Plan, make_optimizers, run_steps, update
+from bench.records.cell import TrainedStage
+from bench.records.store import Store
+from bench.study.fields import TaskSection, TrainSection
+from bench.train import loop as train
+from bench.train.loop import Plan, make_optimizers, run_steps, update
+from bench.train.patches import Patches
+from bench.train.stages import plan_stages, train_stages
 from methods import rescnn_gan
 from methods.networks.discriminators import ResCNNDiscriminator, SRGANDiscriminator
 from methods.rescnn_gan import CNN, GAN, WINDOW, ResCNN, cross_entropy, linear, psnr

@@ -10,19 +10,20 @@ from conftest import smooth
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.check import load_study
-from bench.degrade import find_degradation, imresize, imresize_float
+from bench.data.degrade import find_degradation, imresize, imresize_float
+from bench.data.images import write_image
+from bench.data.pixels import quantise
+from bench.data.sets import load_pairs
 from bench.errors import BenchError, Diverged
-from bench.evaluate import restore
-from bench.images import write_image
+from bench.look.check import load_study
+from bench.measure.evaluate import restore
+from bench.measure.metrics.fidelity import difference
+from bench.measure.protocol import protocol
 from bench.method import Batch, Stage, load_method, to_tensor
-from bench.metrics.fidelity import difference
-from bench.protocol import protocol, quantise
-from bench.records import TrainedStage
-from bench.sets import load_pairs
-from bench.stages import plan_stages, train_stages
-from bench.store import Store
-from bench.study import TaskSection, TrainSection
+from bench.records.cell import TrainedStage
+from bench.records.store import Store
+from bench.study.fields import TaskSection, TrainSection
+from bench.train.stages import plan_stages, train_stages
 from methods.classical import Original, UnsharpMask
 from methods.rts import RTS, Degraded, Network, Upscaler, lanczos_down
 

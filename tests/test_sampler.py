@@ -7,8 +7,8 @@ import pytest
 from optuna.trial import TrialState
 
 from bench.errors import BenchError
-from bench.sampler import Sampler
-from bench.study import Study
+from bench.study.fields import Study
+from bench.sweep.sampler import Sampler
 
 RANGES = {"a": {"float": [0.0, 1.0]}, "b": {"int": [1, 8]}, "c": {"choice": ["x", "y"]}}
 GRID = {"a": {"grid": [1, 2]}, "b": {"grid": ["x", "y", "z"]}}

@@ -26,16 +26,16 @@ import PIL.Image
 import pytest
 from pytest import approx
 
-from bench.counter import Counter
+from bench.data.images import write_image
 from bench.errors import BenchError
-from bench.images import write_image
-from bench.metrics import METRICS, ImageScore, Metric, niqe
-from bench.protocol import PROTOCOLS
-from bench.score import FolderScores, cache, networks, score_folder
-from bench.score.answer import to_csv, to_json, to_markdown, write_answer
-from bench.score.cache import ScoreCache, score_key
-from bench.score.pairing import Task
-from bench.score.pool import scoring
+from bench.measure.metrics import METRICS, ImageScore, Metric, niqe
+from bench.measure.protocol import PROTOCOLS
+from bench.measure.score import FolderScores, cache, networks, score_folder
+from bench.measure.score.answer import to_csv, to_json, to_markdown, write_answer
+from bench.measure.score.cache import ScoreCache, score_key
+from bench.measure.score.pairing import Task
+from bench.measure.score.pool import scoring
+from bench.terminal.counter import Counter
 
 HEIGHT, WIDTH = 20, 24
 
@@ -1048,7 +1048,7 @@ def test_on_a_terminal_one_line_is_written_over_and_never_wraps(
 ) -> None:
     screen, times = Terminal(), iter(range(0, 1000, 100))
     monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setattr("bench.counter.time.monotonic", lambda: next(times))
+    monkeypatch.setattr("bench.terminal.counter.time.monotonic", lambda: next(times))
     monkeypatch.setenv("COLUMNS", "40")
     with Counter("scoring /a/very/long/path/to/a/folder") as counter:
         counter(1, 4)
@@ -1062,7 +1062,7 @@ def test_on_a_terminal_one_line_is_written_over_and_never_wraps(
 def test_elsewhere_a_line_comes_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     screen, times = io.StringIO(), iter((0, 4, 11, 12, 22))
     monkeypatch.setattr(sys, "stderr", screen)
-    monkeypatch.setattr("bench.counter.time.monotonic", lambda: next(times))
+    monkeypatch.setattr("bench.terminal.counter.time.monotonic", lambda: next(times))
     with Counter("scoring sr") as counter:
         for done in (1, 2, 3):
             counter(done, 4)

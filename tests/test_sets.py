@@ -9,13 +9,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from bench import sets
-from bench.catalog import SELFEXSR, Layout
-from bench.degrade import imresize
-from bench.errors import BenchError
-from bench.images import image_files, read_image, write_image
-from bench.protocol import PROTOCOLS
-from bench.sets import (
+from bench.data import sets
+from bench.data.catalog import SELFEXSR, Layout
+from bench.data.degrade import imresize
+from bench.data.images import image_files, read_image, write_image
+from bench.data.sets import (
     DATASETS,
     LR_SOURCES,
     dataset,
@@ -27,6 +25,8 @@ from bench.sets import (
     missing,
     published_lr,
 )
+from bench.errors import BenchError
+from bench.measure.protocol import PROTOCOLS, usual_protocol
 
 PHOTOS = ["photos_train", "photos_val", "photos_test"]
 
@@ -652,9 +652,8 @@ def test_no_photograph_is_in_two_splits() -> None:
 
 
 def test_listing_sets_and_metrics_needs_no_torch() -> None:
-    code = (
-        "import sys, bench.sets, bench.metrics; print('torch' in sys.modules, 'PIL' in sys.modules)"
-    )
+    code = "import sys, bench.data.sets, bench.measure.metrics; "
+        "print('torch' in sys.modules, 'PIL' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
     )
@@ -692,6 +691,6 @@ def test_sets_that_papers_score_in_a_way_of_their_own_name_it() -> None:
     own = {"dped_iphone": "dped-patch@1", "dped_sony_samples": "dped-patch@1",
            "dped_iphone_full": "full@1", "sid_sony_all": "sid-srgb@1", "lol": "full@1",
            "./dped_mine": "full@1"}  # fmt: skip
-    assert {name: sets.usual_protocol(name, "enhancement") for name in own} == own
-    assert sets.usual_protocol("set14", "super-resolution") == "sr-y@1"
+    assert {name: usual_protocol(name, "enhancement") for name in own} == own
+    assert usual_protocol("set14", "super-resolution") == "sr-y@1"
     assert {entry.protocol for entry in sets.DATASETS.values()} <= {"", *PROTOCOLS}

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from bench.data.images import read_image, write_image
 from bench.errors import BenchError
-from bench.identity import cell_fingerprint
-from bench.images import read_image, write_image
 from bench.method import Method, Stage
-from bench.records import TrainedStage
-from bench.stages import plan_stages, stage_history, train_stages
-from bench.store import Store
-from bench.study import Study, TaskSection, TrainSection
-from bench.train import Plan
-from bench.trial import Done, Job, run_trial
+from bench.records.cell import TrainedStage
+from bench.records.store import Store
+from bench.study.fields import Study, TaskSection, TrainSection
+from bench.sweep.identity import cell_fingerprint
+from bench.sweep.trial import Done, Job, run_trial
+from bench.train.loop import Plan
+from bench.train.stages import plan_stages, stage_history, train_stages
 
 MakeModule = Callable[..., ModuleType]
 
@@ -118,7 +118,7 @@ def test_a_key_changes_with_what_the_training_depends_on(
     make_module: MakeModule, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "bench.stages.choose_precision", lambda name, device: {"auto": "bf16"}.get(name, name)
+        "bench.train.stages.choose_precision", lambda name, device: {"auto": "bf16"}.get(name, name)
     )
     method = make_module(SOURCE).Own()
     assert keys(method, **change) != keys(method)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.store import Store, content_key, home
+from bench.records.store import Store, content_key, home
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from bench.store import Store
+from bench.records.store import Store
 
 with Store(Path(sys.argv[1])).lock("stages", "k", print):
     print("holding", flush=True)

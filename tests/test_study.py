@@ -7,11 +7,11 @@ import pydantic
 import pytest
 import torch
 
-from bench.check import load_study
 from bench.errors import BenchError
-from bench.located_yaml import parse_scalar
-from bench.space import Range, grid, parse_range
-from bench.study import Study
+from bench.look.check import load_study
+from bench.study.fields import Study
+from bench.study.located_yaml import parse_scalar
+from bench.study.space import Range, grid, parse_range
 
 STUDIES = sorted((Path(__file__).parents[1] / "studies").glob("*.yaml"))
 

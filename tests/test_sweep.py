@@ -175,7 +175,7 @@ def test_a_sweep_from_nothing_records_every_trial_and_a_second_one_does_nothing(
 
 DIE = """
 import os, signal
-import optuna, bench.sampler, bench.sweep, bench.tracking
+import optuna, bench.sweep.sampler, bench.sweep.driver, bench.sweep.tracking
 def die(*arguments, **more):
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -183,10 +183,10 @@ INSTANTS = {
     "before the first trial": "bench.sweep.Driver._queue_fixed = die",
     "when Optuna has chosen and the key is not noted": "optuna.Trial.set_user_attr = die",
     "when a run has begun without a worker": "bench.sweep.LocalExecutor.submit = die",
-    "before the record": "bench.sweep.write_cell = die",
+    "before the record": "bench.sweep.driver.write_cell = die",
     "after the record": "bench.sweep.Driver._finish_run = die",
-    "when the curves are logged and the results are not": "bench.tracking._per_image = die",
-    "when the run has ended and Optuna does not know": "bench.sampler.Sampler._tell = die",
+    "when the curves are logged and the results are not": "bench.sweep.tracking._per_image = die",
+    "when the run has ended and Optuna does not know": "bench.sweep.sampler.Sampler._tell = die",
 }
 FOR_EVERY_SAMPLER = (
     "when a run has begun without a worker",
@@ -533,12 +533,13 @@ def full(*a, **k):
     [
         pytest.param("", id="in a worker"),
         pytest.param(
-            f"{SQLITE_FULL}import bench.tracking\nbench.tracking.Tracking.finish = full",
+            f"{SQLITE_FULL}import bench.sweep.tracking\nbench.tracking.Tracking.finish = full",
             id="of a database",
         ),
         pytest.param(
-            f"{FULL}import bench.sweep, bench.tracking\nbench.sweep.write_cell = full\n"
-            "bench.tracking.Tracking.kill = bench.tracking.Tracking.close_study = full",
+            f"{FULL}import bench.sweep.driver, bench.sweep.tracking\n"
+            "bench.sweep.driver.write_cell = full\n"
+            "bench.sweep.tracking.Tracking.kill = full\nbench.sweep.tracking.Tracking.close_study = full",
             id="of all that is written",
         ),
     ],
@@ -567,17 +568,17 @@ def test_weights_that_do_not_fit_on_the_disk_are_no_failed_trial(world: Path):
 import sys
 from pathlib import Path
 import torch
-from bench.train import choose_device
+from bench.train.loop import choose_device
 sys.path.append("{world}")
-from bench.trial import Job, Halt, run_trial
-from bench.check import load_study
-import bench.store
+from bench.sweep.trial import Job, Halt, run_trial
+from bench.look.check import load_study
+import bench.records.store
 def commit(self, kind, key, write):
     folder = Path("{world}/small")
     folder.mkdir()
     (folder / "weights.pth").symlink_to("/dev/full")
     write(folder)
-bench.store.Store.commit = commit
+bench.records.store.Store.commit = commit
 job = Job(study=load_study("tiny.yaml"), method="shift", trial=None, seed=0, store="other")
 *_, last = run_trial(job)
 print(type(last).__name__, getattr(last, "reason", last))

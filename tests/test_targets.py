@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.method import Stage
-from bench.targets import read_targets, write_targets
+from bench.train.targets import read_targets, write_targets
 
 CPU = torch.device("cpu")
 
 
 @dataclass
 class Drawn:
-    """Stands for bench.sets.Pair."""
+    """Stands for bench.data.sets.Pair."""
 
     image: np.ndarray
 

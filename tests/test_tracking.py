@@ -8,9 +8,9 @@ import pytest
 from kit import commands, runs
 
 from bench.errors import BenchError
-from bench.records import Cell, Score, UsedDataset
-from bench.study import Study
-from bench.tracking import Tracking
+from bench.records.cell import Cell, Score, UsedDataset
+from bench.study.fields import Study
+from bench.sweep.tracking import Tracking
 
 # MLflow's own way with SQLAlchemy 2.1, when its tables are first mapped
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import sets, train
+from bench.data import sets
 from bench.errors import BenchError, Diverged
 from bench.method import Batch, Losses, Method, Stage, to_tensor
-from bench.patches import Patches
-from bench.train import (
+from bench.train import loop as train
+from bench.train.loop import (
     Plan,
     Progress,
     check_losses,
@@ -24,6 +24,7 @@ from bench.train import (
     choose_precision,
     run_steps,
 )
+from bench.train.patches import Patches
 
 CPU = torch.device("cpu")
 

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import scipy.fft
 
-from bench.images import read_image
-from bench.metrics import METRICS, viqet
-from bench.metrics import viqet_features as features
-from bench.metrics import viqet_filters as filters
-from bench.protocol import Noted, Unscorable, protocol
+from bench.data.images import read_image
+from bench.errors import Unscorable
+from bench.measure.metrics import METRICS, viqet
+from bench.measure.metrics import viqet_features as features
+from bench.measure.metrics import viqet_filters as filters
+from bench.measure.protocol import Noted, protocol
 
 FULL = protocol("full@1")
 CLASSIFIER = "flat_region_svm.npz"
@@ -412,5 +413,5 @@ def test_the_metrics_of_the_package_are_those_of_this_file() -> None:
 
 
 def test_importing_it_does_not_load_opencv() -> None:
-    script = "import sys, bench.metrics.viqet; sys.exit('cv2' in sys.modules)"
+    script = "import sys, bench.measure.metrics.viqet; sys.exit('cv2' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)

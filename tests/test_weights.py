@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import weights
+from bench.data import weights
+from bench.data.weights import WEIGHTS, Weights, find, torch_hub, why_missing, why_not
 from bench.errors import BenchError
-from bench.weights import WEIGHTS, Weights, find, torch_hub, why_missing, why_not
 
 HELLO = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"  # SHA-256 of "hello"
 

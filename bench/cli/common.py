@@ -26,7 +26,7 @@ def names(text: str) -> list[str]:
 
 
 def parameters(pairs: Sequence[str]) -> dict[str, Any]:
-    from bench.located_yaml import parse_scalar
+    from bench.study.located_yaml import parse_scalar
 
     values = {}
     for pair in pairs:

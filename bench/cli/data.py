@@ -25,8 +25,8 @@ def data_check(names: tuple[str, ...], scale: int | None, as_json: bool) -> int:
     """
     from dataclasses import asdict
 
-    from bench.datacheck import check_set, check_text
-    from bench.sets import DATASETS, missing
+    from bench.data.datacheck import check_set, check_text
+    from bench.data.sets import DATASETS, missing
 
     checked = []
     for name in names or DATASETS:
@@ -50,7 +50,7 @@ def data_check(names: tuple[str, ...], scale: int | None, as_json: bool) -> int:
 @JSON
 def data_degrade(source: str, scale: int, out: Path, degradation: str, as_json: bool) -> int:
     """Writes LR files of a set or folder, as MATLAB does."""
-    from bench.datacheck import degrade_set
+    from bench.data.datacheck import degrade_set
 
     made = degrade_set(source, scale, out, degradation)
     if as_json:
@@ -72,9 +72,9 @@ def fetch(names: tuple[str, ...], as_json: bool) -> int:
 
     Without NAMES, lists them.
     """
-    from bench.counter import Counter
-    from bench.fetch import fetch as download
-    from bench.fetch import status
+    from bench.data.fetch import fetch as download
+    from bench.data.fetch import status
+    from bench.terminal.counter import Counter
 
     if not names:
         rows = [vars(row) | {"path": str(row.path)} for row in status()]

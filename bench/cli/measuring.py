@@ -44,7 +44,7 @@ def evaluate(
     has trained, such as gamma/edsr_nima-t003-s0.
     """
     from bench.api import measure_method
-    from bench.progress import Lines, Screen
+    from bench.terminal.progress import Lines, Screen
 
     results: list[dict[str, Any]] = []
     unavailable: dict[str, str] = {}
@@ -84,8 +84,8 @@ def _scales(text: str) -> list[int]:
 
 def _result(found: Any, dataset: str, scale: int, protocol: str) -> dict[str, Any]:
     """Returns one set's part of the JSON answer; adds to `found` why a set has no finite score."""
-    from bench.metrics.told import remarks, why_not_finite
-    from bench.protocol import PROTOCOLS
+    from bench.measure.metrics.told import remarks, why_not_finite
+    from bench.measure.protocol import PROTOCOLS
 
     images: dict[str, dict[str, Any]] = {}
     names = list(dict.fromkeys(score.metric for score in found.scores if score.dataset == dataset))
@@ -121,7 +121,7 @@ def _print_results(
     unavailable: dict[str, str],
     assessors: dict[str, str],
 ) -> None:
-    from bench.metrics import metric
+    from bench.measure.metrics import metric
 
     wide = max(len(assessors.get(name, name)) for name in metrics)
     for result in results:
@@ -175,9 +175,9 @@ def score(
     They are compared with the originals that --reference or --dataset names; each score is
     computed once and stored.
     """
-    from bench.counter import Counter
-    from bench.score import score_folder
-    from bench.score.answer import to_json, to_markdown, write_answer
+    from bench.measure.score import score_folder
+    from bench.measure.score.answer import to_json, to_markdown, write_answer
+    from bench.terminal.counter import Counter
 
     if reference and dataset:
         raise BenchError("--reference and --dataset name two references. Give one.")
@@ -225,8 +225,8 @@ def explain(
 
     IMAGE is restored, REFERENCE its original; NIQE needs none.
     """
-    from bench.explain import explain as explained
-    from bench.explain.answer import text
+    from bench.measure.explain import explain as explained
+    from bench.measure.explain.answer import text
 
     found = explained(image, reference, metric, scale, paper)
     if as_json:

@@ -34,7 +34,7 @@ def sweep(
     import signal
 
     from bench.api import load_study, run_study
-    from bench.progress import Screen, make_screen
+    from bench.terminal.progress import Screen, make_screen
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     extra = () if trials is None else (f"budget.trials={trials}",)
@@ -99,13 +99,13 @@ def status(study: str, as_json: bool) -> int:
 
     STUDY is a name or a file.
     """
-    from bench.overview import study_status
+    from bench.look.overview import study_status
 
     found = study_status(_study_name(study))
     if as_json:
         print_json(found)
     else:
-        from bench.overview import status_text
+        from bench.look.overview import status_text
 
         click.echo(status_text(found))
     return 0
@@ -125,7 +125,7 @@ def check(
     Nothing is trained.
     """
     from bench.api import load_study
-    from bench.overview import plan_text, study_plan
+    from bench.look.overview import plan_text, study_plan
 
     with only_json(as_json):
         plan = study_plan(load_study(study, overrides, strict), workers)
@@ -140,6 +140,6 @@ def _study_name(study: str) -> str:
     """Returns the name of a study given by name or by file."""
     if not study.endswith((".yaml", ".yml")):
         return study
-    from bench.located_yaml import load_yaml
+    from bench.study.located_yaml import load_yaml
 
     return str(load_yaml(Path(study)).data.get("name", Path(study).stem))

@@ -7,7 +7,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.records import LAST_UPDATES, Cell, TrainedStage
+from bench.records.cell import LAST_UPDATES, Cell, TrainedStage
 from bench.report.rows import Row, trial_label
 
 MOST_FIGURES = 8

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from bench.metrics import metric
-from bench.records import LAST_UPDATES, Cell, UsedDataset
+from bench.measure.metrics import metric
+from bench.records.cell import LAST_UPDATES, Cell, UsedDataset
 from bench.report.rows import Row, objective_names
 from bench.report.scores import DASH, Column, metric_title
-from bench.study import Study
+from bench.study.fields import Study
 
 TINY_STEPS = 10_000
 """Updates below which a training is called a tiny run: the papers train for 100 000 and more."""

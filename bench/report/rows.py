@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from bench.records import Cell
+from bench.records.cell import Cell
 from bench.report.scores import by_trial
 from bench.report.stats import evenly_spaced, pareto_front
-from bench.space import number
-from bench.study import Study
+from bench.study.fields import Study
+from bench.study.space import number
 
 MOST_ROWS = 5
 """Of one method's Pareto-optimal trials; the figures show all."""

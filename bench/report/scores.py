@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from bench.protocol import PROTOCOLS
-from bench.records import Cell
-from bench.study import Study
+from bench.measure.protocol import PROTOCOLS
+from bench.records.cell import Cell
+from bench.study.fields import Study
 
 Trial = tuple[str, int | None]
 """Method and trial; all its seeds together."""

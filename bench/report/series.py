@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from bench.metrics import metric
-from bench.records import Cell
+from bench.measure.metrics import metric
+from bench.records.cell import Cell
 from bench.report.rows import objective_names
 from bench.report.scores import ARROWS, Column, by_trial, cell_means, metric_title
-from bench.study import Study
+from bench.study.fields import Study
 
 MOST_PANELS = 30
 """In all response figures together, so that they are drawn in a second or two."""

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.metrics import metric
-from bench.records import label_of
+from bench.measure.metrics import metric
+from bench.records.cell import label_of
 from bench.report.rows import Row
 from bench.report.scores import Column, cell_values
 from bench.report.stats import evenly_spaced
-from bench.space import number
-from bench.study import Study
+from bench.study.fields import Study
+from bench.study.space import number
 
 WINDOW = 64
 """HR pixels: small enough to see single pixels, large enough to recognise what is there."""

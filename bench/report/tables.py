@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean
 
-from bench.metrics import metric
-from bench.protocol import PROTOCOLS
-from bench.records import Cell
+from bench.measure.metrics import metric
+from bench.measure.protocol import PROTOCOLS
+from bench.records.cell import Cell
 from bench.report.provenance import image_count, summary, tiny_runs
 from bench.report.rows import Row
 from bench.report.scores import ARROWS, DASH, Column, cell_values
 from bench.report.stats import Mean, mean_over_seeds, paired_interval, ranks
-from bench.study import Study
+from bench.study.fields import Study
 
 MOST_COLUMNS = 8
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.data.weights import find, why_missing
 from bench.errors import BenchError, unknown
-from bench.weights import find, why_missing
 
 Features = Literal["published", "random"]
 Normalisation = Literal["torchvision", "caffe"]
@@ -35,7 +35,7 @@ NAMES = tuple(
 """Name of each layer, in order: its place is its number in torchvision's `features`."""
 
 FILES = {"torchvision": "vgg19", "caffe": "vgg19_caffe"}
-"""Normalisation -> the published weights that were trained with it, in bench.weights."""
+"""Normalisation -> the published weights that were trained with it, in bench.data.weights."""
 
 
 class VGG19(nn.Module):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.records import Cell, label_of, load_losses
+from bench.records.cell import Cell, label_of, load_losses
 from bench.report.curves import Curves, make_curves
 from bench.report.figures.crops import draw_strip
 from bench.report.figures.curves import OUTSIDE, draw_curves
@@ -15,7 +15,7 @@ from bench.report.rows import Row, objective_names
 from bench.report.scores import Column
 from bench.report.series import Response, make_responses, make_trials
 from bench.report.strip import Strip, make_strip, score_columns
-from bench.study import Study
+from bench.study.fields import Study
 
 KINDS = ("response", "trade-off", "strip", "curves")
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.report.curves import CurvePanel, Curves
 from bench.report.figures.style import COLOURS, HEADING, fill, house_style, make_canvas, save
-from bench.study import Study
+from bench.study.fields import Study
 
 COLUMNS = 3
 TAIL = 0.5

@@ -21,7 +21,7 @@ from bench.report.figures.style import (
     save,
 )
 from bench.report.series import Panel, Response
-from bench.study import Study
+from bench.study.fields import Study
 
 COLUMNS = 3
 MOST_ACROSS = 6

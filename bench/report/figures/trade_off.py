@@ -23,8 +23,8 @@ from bench.report.labels import along, place_labels
 from bench.report.rows import MOST_ROWS, maximized, objective_names
 from bench.report.series import Trial, quantity_label
 from bench.report.stats import evenly_spaced, pareto_front
-from bench.space import number
-from bench.study import Study
+from bench.study.fields import Study
+from bench.study.space import number
 
 MOST_PAIRS = 3
 MARKERS = "osD^vP"

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean
 
-from bench.metrics import metric
-from bench.protocol import PROTOCOLS
-from bench.records import Cell
+from bench.measure.metrics import metric
+from bench.measure.protocol import PROTOCOLS
+from bench.records.cell import Cell
 from bench.report.papers.ours import (
     Ours,
     choose_dataset,
@@ -17,13 +17,13 @@ from bench.report.papers.ours import (
     own_stages,
     value_of,
 )
-from bench.report.papers.published import Claim, Match, Paper, PrintedTable, Series
 from bench.report.papers.verdicts import claim_verdict, verdict
 from bench.report.provenance import image_count, tiny_runs
 from bench.report.rows import Row
 from bench.report.scores import DASH
 from bench.report.stats import FEWEST_IMAGES, paired_interval
-from bench.study import Study
+from bench.study.fields import Study
+from bench.study.papers import Claim, Match, Paper, PrintedTable, Series
 
 Trials = dict[str, tuple[Cell, ...] | str]
 """Label of a point -> the complete seeds of our trial, or why there is none."""

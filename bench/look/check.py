@@ -1,0 +1,422 @@
+"""Loads a study file and reports every mistake in it at once, before the first training step."""
+
+import difflib
+import inspect
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import pydantic
+import torch
+
+from bench.data import sets
+from bench.errors import BenchError, unknown
+from bench.measure import metrics, protocol
+from bench.method.contract import Method, Stage, build_method, check_hyperparameters, find_method
+from bench.study.fields import (
+    METHOD_NAME,
+    BudgetSection,
+    EvaluateSection,
+    MethodSection,
+    Name,
+    Section,
+    SelectSection,
+    Study,
+    TaskSection,
+    TrainSection,
+)
+from bench.study.located_yaml import Document, Keys, load_yaml, parse_scalar
+from bench.study.papers import load_paper
+from bench.study.space import Range, is_range, parse_range
+from bench.train.loop import choose_device
+
+
+def load_study(file: str | Path, overrides: Iterable[str] = (), strict: bool = False) -> Study:
+    """Returns the study of a YAML file.
+
+    overrides: "dotted.path=value" each, as given to `--set`. strict: a set to report that is not on
+    this machine is an error, not a line below the table. Raises BenchError with one line for every
+    mistake, each with file, line, what was got and the nearest known name.
+    """
+    document = load_yaml(Path(file))
+    for text in overrides:
+        _override(document, text)
+    check = _Check(document)
+    check.fields()
+    check.methods()
+    check.names(strict)
+    check.search()
+    if check.problems:
+        raise BenchError("\n".join(dict.fromkeys(check.problems)))
+    return Study(header=document.header, **document.data)
+
+
+def _override(document: Document, text: str) -> None:
+    """Sets one dotted path in the document, making sections that are not there yet."""
+    key, equals, value = text.partition("=")
+    path = tuple(key.strip().split("."))
+    if not equals or not all(path):
+        raise BenchError(f"--set {text!r}: write --set dotted.path=value.")
+    document.lines = {k: v for k, v in document.lines.items() if k[: len(path)] != path}
+    node = document.data
+    for depth, part in enumerate(path[:-1], start=1):
+        if part not in node:
+            node[part] = {}
+            document.lines[path[:depth]] = 0
+        node = node[part]
+        if not isinstance(node, dict):
+            raise BenchError(f"--set {text!r}: {part!r} is a value, not a section.")
+    node[path[-1]] = parse_scalar(value)
+    document.lines[path] = 0
+
+
+# what stands for a required field that is wrong, so that the others are checked all the same
+UNKNOWN: dict[str, Any] = {"dataset": "", "steps": 1, "datasets": (), "metrics": ()}
+SHAPES = {"model_type": "a mapping (key: value)", "tuple_type": "a list ([a, b])"}
+
+
+class _Check:
+    """Collects problems; every check works with what the earlier ones found sound."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.problems = list(document.problems)
+        self.task: TaskSection | None = None
+        self.train: TrainSection | None = None
+        self.select: SelectSection | None = None
+        self.evaluate: EvaluateSection | None = None
+        self.budget: BudgetSection | None = BudgetSection()
+        self.ranges: dict[str, dict[str, Range]] = {}
+        self.built: dict[str, Method] = {}
+        self.broken: set[Keys] = set()
+
+    def add(self, path: Keys, message: str) -> None:
+        self.problems.append(f"{self.document.at(path)}: {message}")
+
+    def fields(self) -> None:
+        """Types, required and unknown keys, section by section."""
+        data, top = self.document.data, Study.model_fields
+        for key in data:
+            if key not in top or key == "header":
+                self.add((key,), unknown("key", key, set(top) - {"header"}))
+        for key in ("name", "task", "methods", "evaluate"):
+            if key not in data:
+                self.add(
+                    (), f"{key!r} is missing. Known: {', '.join(k for k in top if k != 'header')}."
+                )
+        for key in data:
+            if data[key] is None and key in top and key != "name":
+                self.add((key,), "empty. Fill it in, or delete the line.")
+        if "name" in data:
+            self._typed((), pydantic.create_model("Named", name=(Name, ...)), data)
+        self.task = self._section("task", TaskSection)
+        self.train = self._section("train", TrainSection)
+        self.select = self._section("select", SelectSection)
+        self.evaluate = self._section("evaluate", EvaluateSection)
+        if "budget" in data:
+            self.budget = self._section("budget", BudgetSection)
+        self._papers(data.get("compare"))
+
+    def _papers(self, names: Any) -> None:
+        """The papers to compare with, and that their files are sound."""
+        if names is None:
+            return
+        if not isinstance(names, list):
+            self.add(("compare",), f"needs a list ([a, b]), got {names!r}.")
+            return
+        for i, name in enumerate(names):
+            try:
+                load_paper(str(name))
+            except BenchError as error:
+                for line in str(error).splitlines():
+                    self.add(("compare", i), line)
+
+    def _section(self, key: str, model: type[Section]) -> Any:
+        data = self.document.data.get(key)
+        return None if data is None else self._typed((key,), model, data)
+
+    def _typed(self, path: Keys, model: type[pydantic.BaseModel], data: Any) -> Any:
+        """Returns the section, without the fields that are wrong; None if none of it is sound."""
+        try:
+            return model.model_validate(data)
+        except pydantic.ValidationError as error:
+            for item in error.errors():
+                self._pydantic_problem(path, model, item)
+            wrong = {str(item["loc"][0]) for item in error.errors() if item["loc"]}
+            for key in wrong - set(model.model_fields):  # a misspelt key was meant for another
+                wrong = wrong | set(difflib.get_close_matches(key, model.model_fields, 1, 0.5))
+        self.broken |= {(*path, key) for key in wrong}
+        if not isinstance(data, dict):
+            return None
+        sound = {key: value for key, value in data.items() if key not in wrong}
+        try:
+            return model.model_validate({k: UNKNOWN[k] for k in wrong & set(UNKNOWN)} | sound)
+        except pydantic.ValidationError:
+            return None
+
+    def _pydantic_problem(self, path: Keys, model: type[pydantic.BaseModel], item: Any) -> None:
+        where = (*path, *item["loc"])
+        if item["type"] == "extra_forbidden":
+            self.add(where, unknown("key", item["loc"][-1], model.model_fields))
+        elif item["type"] == "missing":
+            self.add(where[:-1], f"{item['loc'][-1]!r} is missing.")
+        elif item["type"] == "literal_error":
+            field = model.model_fields[str(item["loc"][0])]
+            self.add(where, unknown("value", item["input"], map(str, get_args(field.annotation))))
+        elif item["type"] in SHAPES:
+            self.add(where, f"needs {SHAPES[item['type']]}, got {item['input']!r}.")
+        else:
+            self.add(where, f"{item['msg'].lower()}, got {item['input']!r}.")
+
+    def methods(self) -> None:
+        """Each method's class, hyper-parameters and ranges, and that it can be built."""
+        given = self.document.data.get("methods")
+        if given is None:
+            return
+        if not isinstance(given, dict) or not given:
+            self.add(
+                ("methods",), f"name: {{use: dotted.path, ...}} for each method, got {given!r}."
+            )
+            return
+        for name, section in given.items():
+            self._method(name, section)
+
+    def _method(self, name: str, data: Any) -> None:
+        path: Keys = ("methods", name)
+        if not re.fullmatch(METHOD_NAME, name):
+            self.add(path, "a method's name is made of letters, digits, '_' and '-'.")
+        section: MethodSection | None = self._typed(path, MethodSection, data)
+        if section is None:
+            return
+        values: dict[str, Any] = {}
+        self.ranges[name] = {}
+        for key, value in (section.model_extra or {}).items():
+            parsed = parse_range(value) if is_range(value) else value
+            if is_range(value) and isinstance(parsed, str):
+                self.add((*path, key), parsed)
+            elif isinstance(parsed, Range):
+                self.ranges[name][key] = parsed
+                values[key] = parsed.sample()
+            else:
+                values[key] = parsed
+        try:
+            cls = find_method(section.use)
+        except BenchError as error:
+            self.add((*path, "use"), str(error))
+            return
+        if self._extremes(path, cls, values) and self.task is not None:
+            self._build(path, cls, values, self.task)
+
+    def _extremes(self, path: Keys, cls: type[Method], values: dict[str, Any]) -> bool:
+        """Whether the constructor takes the values, also those that the sampler may choose."""
+        before = len(self.problems)
+        scale = {"scale": 1 if self.task is None else self.task.scale}
+        takes_scale = "scale" in inspect.signature(cls.__init__).parameters
+        ranges = self.ranges[str(path[-1])]
+        tried = [{}, *({key: v} for key, range_ in ranges.items() for v in range_.extremes())]
+        for chosen in tried:
+            given = {**(scale if takes_scale else {}), **values, **chosen}
+            for text in check_hyperparameters(cls, given)[1]:
+                named = text.split("'")[1]
+                self.add((*path, named) if named in values else path, text)
+        return len(self.problems) == before
+
+    def _build(
+        self, path: Keys, cls: type[Method], values: dict[str, Any], task: TaskSection
+    ) -> None:
+        try:
+            with torch.device("meta"):
+                method = build_method(cls, values, task.scale)
+        except BenchError as error:
+            for line in str(error).splitlines():
+                named = line.split("'")[1] if line.startswith("parameter '") else ""
+                self.add((*path, named) if named in values else path, line)
+            return
+        self.built[str(path[-1])] = method
+        if method.task != task.kind:
+            self.add(
+                (*path, "use"), f"{cls.__name__} is for {method.task}, the task is {task.kind}."
+            )
+        if "train" not in self.document.data and any(
+            stage.trains is None and stage.steps is None for stage in method.stages()
+        ):
+            self.add((), f"'train' is missing, and {path[-1]} has to be trained.")
+
+    def names(self, strict: bool) -> None:
+        """Datasets, metrics, protocol and degradation: known, and here where they must be."""
+        task = self.document.data.get("task")
+        given = task.get("degradation") if isinstance(task, dict) else None
+        path: Keys = ("task", "degradation")
+        if isinstance(given, str) and not sets.is_lr_source(given):
+            self.add(path, unknown("degradation", given, sets.LR_SOURCES))
+            self.broken.add(path)
+        elif self.task and self.task.degradation == "none" and self.task.scale != 1:
+            self.add(path, f"'none' leaves the size as it is: scale 1, got {self.task.scale}.")
+            self.broken.add(path)
+        if self.train:
+            self._training(self.train)
+        if self.select:
+            self._dataset(("select", "dataset"), self.select.dataset, must_exist=True)
+        if not self.evaluate:
+            return
+        self._list("datasets", self.evaluate.datasets)
+        self._list("metrics", self.evaluate.metrics)
+        for i, name in enumerate(self.evaluate.datasets):
+            self._dataset(("evaluate", "datasets", i), name, must_exist=strict)
+        for i, name in enumerate(self.evaluate.metrics):
+            try:
+                metrics.metric(name)
+            except BenchError as error:
+                self.add(("evaluate", "metrics", i), str(error))
+        self._protocols(self.evaluate.protocol)
+
+    def _protocols(self, chosen: str | dict[str, str]) -> None:
+        """One protocol, or one for each set that is measured."""
+        path: Keys = ("evaluate", "protocol")
+        single = {path: chosen} if isinstance(chosen, str) else {}
+        several = {} if isinstance(chosen, str) else {(*path, n): p for n, p in chosen.items()}
+        for place, name in {**single, **several}.items():
+            if name not in ("auto", *protocol.PROTOCOLS):
+                self.add(place, unknown("protocol", name, ("auto", *protocol.PROTOCOLS)))
+        if self.evaluate and self.select:
+            measured = [*self.evaluate.datasets, self.select.dataset]
+            for place in several:
+                if place[-1] not in measured:
+                    self.add(place, f"not measured. {unknown('dataset', place[-1], measured)}")
+
+    def _training(self, train: TrainSection) -> None:
+        try:
+            choose_device(train.device)
+        except BenchError as error:
+            self.add(("train", "device"), str(error))
+        pairs = self._dataset(("train", "dataset"), train.dataset, must_exist=True)
+        if ("train", "patch") in self.broken:
+            return
+        if self.task and train.patch % self.task.scale:
+            message = f"not a multiple of the scale {self.task.scale}, got {train.patch}."
+            self.add(("train", "patch"), message)
+            return
+        try:
+            sides = {pair.stem: min(pair.hr_size()) for pair in pairs}
+        except BenchError as error:
+            self.add(("train", "dataset"), str(error))
+            return
+        if small := [stem for stem, side in sides.items() if side < train.patch]:
+            most = min(sides.values())
+            message = f"{train.patch} does not fit into {', '.join(small)}. Take at most {most}."
+            self.add(("train", "patch"), message)
+            return
+        told: set[Keys] = set()  # many stages may have one mistake in common
+        for name, method in self.built.items():
+            for stage in method.stages():
+                path: Keys = ("train", "patch") if stage.patch is None else ("methods", name)
+                if stage.dataset is not None or path in told:  # of other images than the study's
+                    continue
+                most = min(sides.values(), default=0)
+                if message := self._stage_patch(name, method, stage, train, most):
+                    self.add(path, message)
+                    told.add(path)
+
+    def _stage_patch(
+        self, name: str, method: Method, stage: Stage, train: TrainSection, most: int
+    ) -> str:
+        """Why a stage's own patch, or the study's, does not suit the stage's scale or the images;
+        "" if it does."""
+        assert self.task is not None
+        patch, owner = stage.patch or train.patch, stage.trains or method
+        degradation = stage.degradation or self.task.degradation
+        scale = owner.hyperparameters.get("scale", self.task.scale)
+        what = f"stage {stage.name!r} of {name} trains on patches of {patch}"
+        if degradation != "none" and patch % scale:
+            return f"{what}, which is not a multiple of its scale, {scale}."
+        return f"{what}, and the smallest training image has {most}." if patch > most > 0 else ""
+
+    def _list(self, key: str, names: Sequence[str]) -> None:
+        if not names and ("evaluate", key) not in self.broken:
+            self.add(("evaluate", key), "empty. Name at least one.")
+        for name in {n for n in names if names.count(n) > 1}:
+            self.add(("evaluate", key), f"{name!r} is given twice.")
+
+    def _dataset(self, path: Keys, name: str, must_exist: bool) -> Sequence[sets.Pair]:
+        """Returns the set's pairs, if it is here and whole."""
+        if path in self.broken:
+            return ()
+        try:
+            if why := sets.missing(name):
+                if must_exist:
+                    self.add(path, f"dataset {name!r} is not on this machine: {why}")
+            elif self.task and ("task", "degradation") not in self.broken:
+                return sets.load_pairs(name, self.task.scale, self.task.degradation)
+        except BenchError as error:
+            for line in str(error).splitlines():
+                self.add(path, line)
+        return ()
+
+    def search(self) -> None:
+        """Objectives, and what sampler and pruner can do."""
+        swept = {name: ranges for name, ranges in self.ranges.items() if ranges}
+        if self.budget is not None:
+            self._budget(self.budget, swept)
+        if self.select is None:
+            grid = self.budget is not None and self.budget.sampler == "grid"
+            if swept and "select" not in self.document.data and not grid:
+                message = f"'select' is missing, and {min(swept)} has ranges to choose from."
+                self.add((), f"{message} Or report every trial: sampler: grid.")
+            return
+        self._objectives(self.select)
+
+    def _budget(self, budget: BudgetSection, swept: dict[str, dict[str, Range]]) -> None:
+        objectives = self.select.objectives if self.select else ()
+        if budget.pruner != "none" and not self.select and "select" not in self.document.data:
+            message = "without 'select' there is no objective to prune by. Write pruner: none."
+            self.add(("budget", "pruner"), message)
+        if budget.pruner != "none" and len(objectives) > 1:
+            message = "several objectives cannot be pruned. Name one objective, or pruner: none."
+            self.add(("budget", "pruner"), message)
+        if not budget.seeds or len(set(budget.seeds)) != len(budget.seeds):
+            message = f"needs different whole numbers, got {list(budget.seeds)}."
+            self.add(("budget", "seeds"), message)
+        for name, ranges in swept.items():
+            for key, range_ in ranges.items():
+                path = ("methods", name, key)
+                if budget.sampler == "grid" and range_.values() is None:
+                    self.add(path, f"sampler grid cannot count {range_}. Write {{grid: [...]}}.")
+                if budget.sampler != "grid" and range_.kind == "grid":
+                    message = f"needs sampler: grid, got {budget.sampler}. Or write choice."
+                    self.add(path, message)
+
+    def _objectives(self, select: SelectSection) -> None:
+        if not select.objectives and not self.broken & {
+            ("select", "maximize"),
+            ("select", "minimize"),
+        }:
+            self.add(("select",), "no objective. Write maximize: [psnr_y], or minimize.")
+        for key, names in (("maximize", select.maximize), ("minimize", select.minimize)):
+            for i, name in enumerate(names):
+                self._objective(("select", key, i), key, name)
+        reported = self.evaluate.datasets if self.evaluate else ()
+        if select.dataset in reported and not select.allow_reported:
+            message = (
+                f"{select.dataset!r} is also reported, so its numbers would be chosen, not "
+                "measured. "
+                "Select on another set, or mark it with allow_reported: true."
+            )
+            self.add(("select", "dataset"), message)
+
+    def _objective(self, path: Keys, key: str, name: str) -> None:
+        if self.evaluate is None or ("evaluate", "metrics") in self.broken:
+            return
+        computed = self.evaluate.metrics
+        if name not in computed:
+            self.add(
+                path,
+                f"objective on a metric that is not computed. {unknown('metric', name, computed)}",
+            )
+        elif name in metrics.METRICS or name.startswith("pyiqa:"):
+            metric = metrics.metric(name)
+            better = {"higher": "maximize", "lower": "minimize"}.get(metric.direction)
+            if better is not None and better != key:
+                self.add(path, f"{name} is better when {metric.direction}. Put it under {better}.")
+            if why := metric.unavailable():
+                self.add(path, f"objective {name!r} cannot be computed on this machine: {why}")

@@ -1,0 +1,296 @@
+"""NIMA: predicts how people would score a photograph, as a distribution over the marks 1 to 10.
+
+The published assessor is trained on AVA's votes (nima_ava.py). Without its weights the harness
+trains its own, named `nima@photos`, on photographs under graded distortions: it knows damage, not
+beauty.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.data.catalog import Task
+from bench.data.sets import load_pairs
+from bench.measure.metrics.distortions import DISTORTIONS, distort
+from bench.method.contract import Batch, Losses, Method, Stage, to_tensor
+
+BINS = 10
+UNSEEN = ("photos_val", "photos_test")
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+BEST_MEAN, WORST_MEAN, SPREAD = 8.0, 2.0, 1.2  # of the marks taught; the spread is near AVA's
+CLEAN = 0.1  # share of training patches left as they are
+LEVELS = 6  # severities 0, 0.2, ..., 1 that `rank_correlations` asks to rank
+BAND = 1 << 21  # pixels seen at once when scoring
+
+Kind = Literal["compact", "mnasnet"]
+Scorer = Callable[[NDArray[np.uint8], NDArray[np.uint8] | None, Any, int], float]
+
+
+class NIMA(Method):
+    """Talebi and Milanfar: a trunk, average pooling, ten softmax outputs, the EMD of equation 2.
+
+    `trunk="mnasnet"` is that of NIMA-SR (torchvision's mnasnet1_0, untrained); `compact` is ours:
+    it learns graded distortions within a minute on two cores.
+    """
+
+    paper: ClassVar[str] = (
+        "Talebi and Milanfar, NIMA: Neural Image Assessment, IEEE TIP 2018, arXiv:1709.05424; "
+        "trunk mnasnet: Tan et al., MnasNet, CVPR 2019, arXiv:1807.11626"
+    )
+    task: ClassVar[Task] = "enhancement"
+    tiny: ClassVar[dict[str, Any]] = {"steps": 2}
+    halo: int | None = 16
+
+    def __init__(
+        self,
+        *,
+        trunk: Kind = "compact",
+        steps: int = 1000,
+        patch: int = 96,
+        batch: int = 16,
+        learning_rate: float = 1e-3,
+    ) -> None:
+        super().__init__()
+        self.trunk = _mnasnet() if trunk == "mnasnet" else _Compact()
+        self.head = nn.Linear(1280 if trunk == "mnasnet" else _Compact.width, BINS)
+        for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("marks", torch.arange(1.0, BINS + 1), persistent=False)
+        self._stage = Stage(
+            "nima@photos",
+            steps=steps,
+            dataset="photos_train",
+            degradation="none",
+            patch=patch,
+            batch=batch,
+            learning_rate=learning_rate,
+            seed=0,
+            depends={"trunk": trunk},
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Returns the distribution of marks `(N, 10)` for images `(N, 3, H, W)` in [0, 1].
+
+        Unlike a restoring method's, no image. Any size, 48x48 patches included. Differentiable; as
+        a loss, put it in eval mode and freeze its parameters.
+        """
+        return self.judge(self.features(image).float().mean((2, 3)))
+
+    def features(self, image: Tensor) -> Tensor:
+        """Returns the trunk's map `(N, width, h, w)`, not yet pooled."""
+        mean, std = self.get_buffer("mean"), self.get_buffer("std")
+        features: Tensor = self.trunk((image.float() - mean) / std)
+        return features
+
+    def judge(self, pooled: Tensor) -> Tensor:
+        """Returns the distribution `(N, 10)` for pooled features `(N, width)`.
+
+        In float32 also under autocast: in bfloat16 a score would move in steps of about 0.03.
+        """
+        with torch.autocast(pooled.device.type, enabled=False):
+            return torch.softmax(self.head(pooled), dim=1)
+
+    def score(self, image: Tensor) -> Tensor:
+        """Returns the mean mark `(N,)`, 1 to 10, for images `(N, 3, H, W)` in [0, 1]."""
+        distribution: Tensor = self(image)
+        return distribution @ self.get_buffer("marks")
+
+    def stages(self) -> tuple[Stage, ...]:
+        """One stage; its seed is fixed, so that every trial of every study shares the assessor."""
+        return (replace(self._stage, trains=self, examine=self.examine),)
+
+    def examine(self) -> dict[str, float]:
+        """Returns the rank correlations on photographs that it was not trained on.
+
+        At most the first 384 x 384 pixels of each count.
+        """
+        unseen = [p for name in UNSEEN for p in load_pairs(name, 1, "none")]
+        cpu = torch.device("cpu")
+        found = rank_correlations(self, [to_tensor(p.hr()[:384, :384], cpu)[0] for p in unseen])
+        title = f"mean rank correlation with severity on {len(unseen)} unseen photographs"
+        return {title: float(np.mean(list(found.values()))), **found}
+
+    def training_step(self, batch: Batch, stage: Stage) -> Losses:
+        """Returns the EMD between predicted and taught marks on freshly distorted `batch.hr`."""
+        generator = torch.Generator().manual_seed((stage.seed or 0) * 1_000_003 + batch.step)
+        drawn = torch.rand(len(batch.hr), generator=generator)
+        severity = ((drawn - CLEAN) / (1 - CLEAN)).clamp(min=0).to(batch.hr.device)
+        image = distort(_other_light(batch.hr, generator), severity, generator, first=batch.step)
+        return {"loss": emd(self(image), taught_marks(severity)).mean()}
+
+
+class _Compact(nn.Module):
+    """Logarithmic energy of learned band-pass filters in 4x4 pixels, then four convolutions.
+
+    Sharpness, noise and the empty blocks of JPEG are ratios of such energies. Six plain layers of
+    convolution and ReLU needed more than three times the steps for the same loss.
+    """
+
+    width: ClassVar[int] = 128
+
+    def __init__(self, filters: int = 32) -> None:
+        super().__init__()
+        self.fine, self.coarse = _BandPass(filters), _BandPass(filters)
+        self.layers = nn.Sequential(
+            *_layer(2 * filters + 3, 64, 1),
+            *_layer(64, 64, 3),
+            *_layer(64, self.width, 3, stride=2),
+            *_layer(self.width, self.width, 1),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        image = F.pad(image, (0, -width % 8, 0, -height % 8), mode="replicate")
+        with torch.autocast(image.device.type, enabled=False):
+            half = F.avg_pool2d(image, 2)
+            fine = F.avg_pool2d(self.fine(image) ** 2, 2)
+            coarse = self.coarse(half) ** 2
+            # 1e-4 is the energy of noise of one grey level: below, nothing is to be seen.
+            energy = torch.log(torch.cat((fine, coarse), 1) + 1e-4)
+            seen = torch.cat((energy, F.avg_pool2d(half, 2)), 1)
+        features: Tensor = self.layers(seen)
+        return features
+
+
+class _BandPass(nn.Module):
+    """5x5 filters, every second pixel, blind to a constant. In float32: bfloat16 would leak it."""
+
+    def __init__(self, filters: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(filters, 3, 5, 5) / 75**0.5)
+
+    def forward(self, image: Tensor) -> Tensor:
+        weight = self.weight - self.weight.mean((2, 3), keepdim=True)
+        return F.conv2d(F.pad(image, (2, 2, 2, 2), mode="replicate"), weight, stride=2)
+
+
+def _layer(inputs: int, outputs: int, kernel: int, stride: int = 1) -> tuple[nn.Module, ...]:
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    return convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+
+
+def _mnasnet() -> nn.Module:
+    from torchvision.models import mnasnet1_0  # type: ignore[import-untyped]  # ships no types
+
+    layers: nn.Module = mnasnet1_0(weights=None).layers
+    for module in layers.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            # torchvision's 0.0003 is for ImageNet's length: here the means would stay near 0.
+            module.momentum = 0.1
+    return layers
+
+
+def _other_light(image: Tensor, generator: torch.Generator) -> Tensor:
+    """The images at slightly other contrast, brightness and colour, as if lit or exposed otherwise.
+
+    A few photographs hold too few tones to tell a pale scene from a washed-out picture.
+    """
+    drawn = torch.rand(5, len(image), 1, 1, 1, generator=generator).to(image.device)
+    gain = 0.6 + 0.4 * drawn[0]
+    lift = (1 - gain) * drawn[1]
+    tint = 1 - 0.15 * drawn[2:].transpose(0, 2)[0]  # (N, 3, 1, 1)
+    return image * gain * tint + lift
+
+
+def taught_marks(severity: Tensor) -> Tensor:
+    """Returns the marks `(N, 10)` that severities `(N,)` in [0, 1] should get. Our choice.
+
+    A Gaussian over the bins, its mean falling linearly from 8 to 2, its spread always 1.2.
+    """
+    marks = torch.arange(1.0, BINS + 1, device=severity.device)
+    mean = BEST_MEAN + (WORST_MEAN - BEST_MEAN) * severity
+    return torch.softmax(-((marks - mean[:, None]) ** 2) / (2 * SPREAD**2), dim=1)
+
+
+def emd(p: Tensor, q: Tensor, l: int = 2) -> Tensor:  # noqa: E741  the paper's letter
+    """Returns the earth mover's distance of each row, equation 2: (mean |CDF_p - CDF_q|^l)^(1/l).
+
+    p, q: distributions `(N, bins)`. Per sample; the root of a batch's mean is another number.
+
+    >>> emd(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), l=1).item()
+    0.5
+    """
+    gap = (p - q).cumsum(1).abs()
+    # The root of 0 has no finite slope.
+    return (gap**l).mean(1).clamp(min=1e-12) ** (1 / l)
+
+
+def scorer(method: NIMA, device: torch.device | str) -> Scorer:
+    """Returns a function that gives the mean mark of an image as the metric `nima` asks for it.
+
+    The image is uint8, HWC or HW, and seen whole at its own size; reference, protocol and scale do
+    not count. Large images go through the trunk in bands of rows whose features are pooled
+    together: with the compact trunk the same number, with MnasNet's wider view nearly.
+    """
+    method = method.to(device).eval()
+
+    def score(
+        sr: NDArray[np.uint8], hr: NDArray[np.uint8] | None, protocol: Any, scale: int
+    ) -> float:
+        image = torch.from_numpy(np.array(sr)).to(device)
+        image = image[..., None].expand(-1, -1, 3) if image.ndim == 2 else image
+        image = image.permute(2, 0, 1)[None].float() / 255
+        with torch.inference_mode():
+            marks = method.judge(_pool_in_bands(method, image))
+            return float(marks[0] @ method.get_buffer("marks"))
+
+    return score
+
+
+def _pool_in_bands(method: NIMA, image: Tensor) -> Tensor:
+    """The mean of the trunk's features, of at most BAND pixels and their halo at a time."""
+    height, width = image.shape[-2:]
+    rows = max(32, BAND // width // 32 * 32)
+    total, count = torch.zeros(1, method.head.in_features, device=image.device), 0
+    for top in range(0, height, rows):
+        start, end = max(0, top - 32), min(height, top + rows + 32)
+        features = method.features(image[..., start:end, :])
+        stride = 8 if isinstance(method.trunk, _Compact) else 32
+        first, last = (top - start) // stride, -(-(min(height, top + rows) - start) // stride)
+        mine = features[..., first:last, :].float()
+        total, count = total + mine.sum((2, 3)), count + mine.shape[2] * mine.shape[3]
+    return total / count
+
+
+def rank_correlations(nima: NIMA, images: Iterable[Tensor]) -> dict[str, float]:
+    """Returns, for each kind of distortion, how well lower marks follow severity: 1 is perfect.
+
+    images: `(3, H, W)` in [0, 1], not trained on. Each is distorted at six severities, 0 to 1; the
+    value is Spearman's correlation with the negated score, its mean over images (and, for tone,
+    over turning dark and bright). 0 where the scores do not move at all.
+    """
+    severity = torch.linspace(0, 1, LEVELS)
+    found: dict[str, list[float]] = {kind: [] for kind in DISTORTIONS}
+    nima.eval()
+    device = nima.get_buffer("marks").device
+    for image in images:
+        for kind, damage in DISTORTIONS.items():
+            # Tone darkens even and brightens odd members of a batch; else one member is enough.
+            pair = image[None].expand(2 if kind == "tone" else 1, -1, -1, -1)
+            scores = []
+            for level, value in enumerate(severity):
+                generator = torch.Generator().manual_seed(level)
+                bad = damage(pair, value.expand(len(pair)), generator).to(device)
+                with torch.no_grad():
+                    scores.append(nima.score(bad).cpu())
+            for series in torch.stack(scores, 1).numpy():
+                found[kind].append(spearman(severity.numpy(), -series))
+    return {kind: float(np.mean(values)) for kind, values in found.items()}
+
+
+def spearman(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Returns the correlation of ranks, ties sharing theirs; 0 where one of them is constant.
+
+    >>> spearman(np.array([1, 2, 3]), np.array([10, 30, 20]))
+    0.5
+    """
+    ranks = [(v[:, None] > v).sum(1) + ((v[:, None] == v).sum(1) - 1) / 2 for v in (a, b)]
+    x, y = (r - r.mean() for r in ranks)
+    spread = float(np.sqrt((x**2).sum() * (y**2).sum()))
+    return float((x * y).sum() / spread) if spread else 0.0

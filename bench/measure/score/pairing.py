@@ -1,0 +1,199 @@
+"""Which restored image is compared with which reference: by file stem, never by order."""
+
+import string
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.data import sets
+from bench.data.images import image_size, read_image, scan_images
+from bench.data.pixels import Image
+from bench.errors import BenchError
+
+Size = tuple[int, int]
+"""Height, width."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a restored image is compared with: an image of a set, or a file."""
+
+    path: Path
+    pair: sets.Pair | None = None
+
+    @property
+    def derived(self) -> str:
+        """How the pixels follow from the file's; empty for the file as it is."""
+        return f"packaged, {self.pair.side}" if self.pair and self.pair.packaged else ""
+
+    def size(self) -> Size:
+        """Returns the size from the file's header, of a set's image as the scale crops it."""
+        return self.pair.hr_size() if self.pair else image_size(self.path)
+
+    def read(self, size: Size) -> Image:
+        """Returns the top-left part of that size."""
+        image = self.pair.hr() if self.pair else read_image(self.path)
+        return np.ascontiguousarray(image[: size[0], : size[1]])
+
+
+@dataclass(frozen=True)
+class Task:
+    """A restored image and its reference."""
+
+    stem: str
+    sr: Path
+    size: Size
+    hr: Reference | None = None
+
+    def read(self) -> tuple[Image, Image | None]:
+        """Returns (restored image, the part of its reference that is compared).
+
+        Raises BenchError for a file that is broken, and for a single-channel image of an RGB
+        reference: its gray would stand for three channels and give a plausible score.
+        """
+        sr = read_image(self.sr)
+        if self.hr is None:
+            return sr, None
+        hr = self.hr.read(self.size)
+        if sr.ndim < hr.ndim:
+            raise BenchError(
+                f"{self.sr}: has a single channel, its reference {self.hr.path} RGB. Restore in "
+                "colour, or compare with a gray reference."
+            )
+        return sr, hr
+
+
+@dataclass(frozen=True)
+class Paired:
+    """All tasks of a folder, and what they leave out."""
+
+    tasks: tuple[Task, ...]
+    official: int
+    """Images that the reference has."""
+    absent: tuple[str, ...] = ()
+    """Stems of the reference without a restored image."""
+    cropped: int = 0
+    """References larger than the restored image, by less than one LR pixel."""
+
+
+def pair_folder(
+    folder: Path,
+    scale: int,
+    *,
+    reference: Path | None = None,
+    dataset: str | None = None,
+    template: str = "{stem}",
+) -> Paired:
+    """Returns the tasks, by stem. Raises BenchError with one line for each file that does not fit.
+
+    template: the stem of a restored file for a reference's stem, such as "{stem}x{scale}_edsr".
+    Sizes are read from the headers. A restored image has its reference's size, or that of the
+    part whose sides the scale divides, for a reference that was not cropped to it.
+    """
+    _check_template(template)
+    absent = [p for p in (folder, reference) if p is not None and not p.is_dir()]
+    if absent:
+        raise BenchError("\n".join(f"{path}: no such folder." for path in absent))
+    restored, problems = scan_images(folder)
+    references, official, more = _references(reference, dataset, scale)
+    stems = {template.format(stem=stem, scale=scale): stem for stem in references}
+    strangers = [name for name in restored if references and name not in stems]
+    problems += more + _orphans(restored, strangers)
+    tasks, cropped = [], 0
+    advice = [_hint(strangers, references, template)] if strangers else []
+    for name, path in restored.items():
+        if references and name not in stems:
+            continue
+        hr = references[stems[name]] if references else None
+        sr, whole = _size(path, problems), _size(hr, problems) if hr else None
+        if sr is None or (hr and whole is None):
+            continue
+        if hr and whole and sr not in (whole, _cropped(whole, scale)):
+            problems.append(
+                f"{path}: {sr[1]}x{sr[0]} pixels, its reference {hr.path} {whole[1]}x{whole[0]}."
+            )
+            advice.append(
+                "Images are compared as they are, never resized: each has its reference's size, or "
+                f"that of its largest part with sides that --scale {scale} divides."
+            )
+            continue
+        cropped += whole is not None and whole != sr
+        tasks.append(Task(stems.get(name, name), path, sr, hr))
+    if problems:
+        raise BenchError("\n".join([*problems, *dict.fromkeys(advice)]))
+    tasks.sort(key=lambda task: task.stem)
+    left_out = sorted(stem for name, stem in stems.items() if name not in restored)
+    return Paired(tuple(tasks), max(official, len(tasks)), tuple(left_out), cropped)
+
+
+def _references(
+    folder: Path | None, dataset: str | None, scale: int
+) -> tuple[dict[str, Reference], int, list[str]]:
+    """(stem -> reference, how many images the whole reference has, what is wrong with it)."""
+    if folder is not None:
+        files, problems = scan_images(folder)
+        return {stem: Reference(path) for stem, path in files.items()}, len(files), problems
+    if dataset is None:
+        return {}, 0, []
+    pairs = sets.load_pairs(dataset, scale, "bicubic" if scale > 1 else "none")
+    found = {p.stem: Reference(p.hr_path, p) for p in pairs if p.hr_path is not None}
+    if not found:
+        raise BenchError(
+            f"{dataset}: has no HR files to compare with. Metrics that need none, such as niqe, "
+            "are measured without --dataset."
+        )
+    return found, max(sets.dataset(dataset).official, len(found)), []
+
+
+def _size(source: Path | Reference, problems: list[str]) -> Size | None:
+    try:
+        return image_size(source) if isinstance(source, Path) else source.size()
+    except BenchError as error:
+        problems.append(str(error))
+        return None
+
+
+def _cropped(size: Size, scale: int) -> Size:
+    height, width = (side - side % scale for side in size)
+    return height, width
+
+
+def _check_template(template: str) -> None:
+    try:
+        fields = [field[1:] for field in string.Formatter().parse(template) if field[1] is not None]
+    except ValueError:
+        fields = []
+    # nothing but the bare names: "{stem:.3}" would give several references one stem
+    if ("stem", "", None) not in fields or set(fields) - {("stem", "", None), ("scale", "", None)}:
+        raise BenchError(
+            f"--template {template!r}: write a file's stem with {{stem}}, and {{scale}} if it "
+            "occurs, such as '{stem}x{scale}_edsr'."
+        )
+
+
+def _orphans(restored: Mapping[str, Path], strangers: Sequence[str]) -> list[str]:
+    shown = [f"{restored[name]}: no reference with its stem." for name in strangers[:10]]
+    return shown + ([f"... and {len(strangers) - 10} more."] if len(strangers) > 10 else [])
+
+
+def _hint(strangers: Sequence[str], references: Mapping[str, Reference], template: str) -> str:
+    """What to do about images without a reference: a template that would pair them, if any."""
+    forms = Counter(
+        name.replace(stem, "{stem}", 1)
+        for name in strangers[:50]
+        for stem in references
+        if stem in name
+    )
+    left = set(strangers)
+    pairs = {  # the stem 1 is in "10_x2" too, so see which form does most
+        form: sum(form.replace("{stem}", stem) in left for stem in references)
+        for form, _ in forms.most_common(5)
+    }
+    said = f"Images are paired by file stem ({template})."
+    if not pairs:
+        return f"{said} The reference has {', '.join(list(references)[:3])}, ..."
+    form = max(pairs, key=lambda form: (pairs[form], -len(form)))
+    return f"{said} --template '{form}' would pair {pairs[form]} of them."

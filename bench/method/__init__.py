@@ -1,0 +1,29 @@
+"""What a paper's adapter fulfils, and how one is found, built and run on large pictures."""
+
+from bench.method.contract import (
+    Batch,
+    Losses,
+    Method,
+    Stage,
+    build_method,
+    check_hyperparameters,
+    find_method,
+    known_methods,
+    load_method,
+    methods_in,
+    to_tensor,
+)
+
+__all__ = [
+    "Batch",
+    "Losses",
+    "Method",
+    "Stage",
+    "build_method",
+    "check_hyperparameters",
+    "find_method",
+    "known_methods",
+    "load_method",
+    "methods_in",
+    "to_tensor",
+]

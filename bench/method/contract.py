@@ -1,0 +1,350 @@
+"""What a paper's adapter fulfils: a Method is a network that says in which stages it is trained."""
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pydantic
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.data.catalog import Task
+from bench.data.pixels import Input
+from bench.errors import BenchError, unknown
+
+Losses = Mapping[str, Tensor] | Iterator[tuple[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Training patches on the training device, values in [0, 1].
+
+    lr: `(N, C, h, w)` degraded input. hr: `(N, 3, scale*h, scale*w)` the original.
+    target: what the stage learns to produce, same shape as hr; hr itself unless the stage has a
+    `target`. step: number of updates already made in this stage.
+    """
+
+    lr: Tensor
+    hr: Tensor
+    target: Tensor
+    step: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One phase of a method's training, trained once for equal content and then shared.
+
+    What is left None is the study's `train` section's. A stage's key in the store is the hash of
+    all stages before it and of its own fields, data, seed and source code.
+    """
+
+    name: str
+    steps: int | None = None
+    """Updates."""
+    target: Callable[[Tensor], Tensor] | None = None
+    """HR images `(N, 3, H, W)` in [0, 1] -> what this stage learns to produce, same shape. Called
+    under no_grad when the stage begins, for each image once, and stored."""
+    target_halo: int | None = None
+    """Pixels of context that the target needs on each side, so that large images are made in tiles.
+    None: it must see the whole image."""
+    depends: Mapping[str, Any] | None = None
+    """The parameters that determine this stage. None: every hyper-parameter of its method. Naming
+    fewer lets more trials share the stage; leaving out one that matters gives wrong results."""
+    trains: "Method | None" = None
+    """The part that this stage trains and that is stored, itself a Method (a pre-trained generator,
+    an assessor). None: the method whose `stages()` this is."""
+    dataset: str | None = None
+    degradation: str | None = None
+    """"none" gives LR that equals HR, at scale 1. None: the study's task's."""
+    patch: int | None = None
+    """HR pixels."""
+    batch: int | None = None
+    learning_rate: float | None = None
+    seed: int | None = None
+    """A fixed seed makes one stage serve every seed of every study, at the device's precision."""
+    examine: Callable[[], Mapping[str, float | str]] | None = None
+    """Called once, in eval mode, when the stage has been trained: numbers and words that show what
+    it has learned. They are stored with the stage and printed below the tables that rest on it."""
+
+
+class Method(nn.Module):
+    """A paper's approach: a network with its losses, from LR to SR.
+
+    A subclass takes its hyper-parameters as typed keyword arguments: the names a study sweeps.
+    It never scores itself, never writes a file, never imports MLflow or Optuna.
+    """
+
+    paper: ClassVar[str] = ""
+    """Citation."""
+    task: ClassVar[Task] = "super-resolution"
+    tiny: ClassVar[Mapping[str, Any]] = {}
+    """Keyword arguments that make the network small, for the contract test."""
+    halo: int | None = 32
+    """LR pixels of context that a tile of a large image needs on each side: the radius of the
+    receptive field, or the tiles show seams. None: the network must see the whole image."""
+    remarks: Sequence[str] = ()
+    """What a reader of its numbers must be told, such as that a judge's features are untrained.
+    Stands at the head of every report."""
+    hyperparameters: dict[str, Any]
+    """The constructor's arguments, defaults included."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Method":
+        method = super().__new__(cls)
+        bound = inspect.signature(cls.__init__).bind_partial(method, *args, **kwargs)
+        bound.apply_defaults()
+        method.__dict__["hyperparameters"] = {
+            name: value
+            for name, value in bound.arguments.items()
+            if name not in ("self", "args", "kwargs")
+        }
+        return method
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Returns SR `(N, 3, scale*H, scale*W)` for `lr (N, C, H, W)` in [0, 1].
+
+        The caller clamps to [0, 1] and rounds.
+        """
+        raise NotImplementedError
+
+    def stages(self) -> Sequence[Stage]:
+        """Returns what is to be trained, in order; nothing to train: ()."""
+        return ()
+
+    def optimizers(self, stage: Stage) -> Mapping[str, Sequence[nn.Parameter]]:
+        """Returns the parameters that each named loss of `training_step` updates."""
+        return {"loss": [p for p in self.parameters() if p.requires_grad]}
+
+    def training_step(self, batch: Batch, stage: Stage) -> Losses:
+        """Returns the losses of one update, L1 by default.
+
+        A loss named in `optimizers` is minimised over that optimizer's parameters alone; the others
+        are logged. A method with several optimizers writes this as a generator of (name, loss):
+        each `yield` comes back after that optimizer has made its step, so the alternation of a GAN
+        reads from top to bottom.
+        """
+        return {"loss": F.l1_loss(self(batch.lr), batch.target)}
+
+
+def to_tensor(image: Input, device: torch.device) -> Tensor:
+    """Returns `(1, C, H, W)` in [0, 1].
+
+    image: uint8 `(H, W, 3)` RGB or `(H, W)` gray, which becomes RGB; or float32 `(H, W, C)` in
+    [0, 1], as of packed raw files.
+    """
+    rgb = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+    tensor = torch.from_numpy(np.ascontiguousarray(rgb)).to(device)
+    tensor = tensor.permute(2, 0, 1)[None].float()
+    if image.dtype == np.uint8:
+        tensor = tensor.div_(255)
+    return tensor.contiguous(memory_format=torch.channels_last)
+
+
+def load_method(path: str, **hyperparameters: Any) -> Method:
+    """Returns the method at a dotted path, such as "methods.classical.Bicubic", in eval mode.
+
+    Also finds modules of the user's own in the current folder. Raises BenchError for an unknown
+    path and for hyper-parameters that its constructor does not take.
+    """
+    return build_method(find_method(path), hyperparameters)
+
+
+def build_method(
+    cls: type[Method], hyperparameters: Mapping[str, Any], scale: int | None = None
+) -> Method:
+    """Returns a method in eval mode; `scale` is passed on where the constructor takes one.
+
+    Raises BenchError for hyper-parameters that the constructor does not take or refuses.
+    """
+    values = dict(hyperparameters)
+    asked = scale is not None and "scale" in inspect.signature(cls.__init__).parameters
+    if asked and values.setdefault("scale", scale) != scale:
+        raise BenchError(f"parameter 'scale': {values['scale']!r} where {scale} is asked for.")
+    checked, problems = check_hyperparameters(cls, values)
+    if problems:
+        raise BenchError("\n".join(problems))
+    try:
+        return cls(**checked).eval()
+    except ValueError as error:
+        raise BenchError(f"{cls.__name__}: {error}") from error
+
+
+def find_method(path: str) -> type[Method]:
+    """Returns the Method class at a dotted path. Raises BenchError with the nearest known one."""
+    module_name, _, name = path.rpartition(".")
+    if not module_name:
+        raise BenchError(
+            f"{path!r} is no method. {unknown('method', path, known_methods())} "
+            "Give a dotted path: module.Class."
+        )
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and (module_name + ".").startswith(error.name + "."):
+            raise BenchError(unknown("method", path, known_methods())) from None
+        raise BenchError(_why_not_imported(module_name, error)) from error
+    except Exception as error:
+        raise BenchError(_why_not_imported(module_name, error)) from error
+    found = getattr(module, name, None)
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        here = [f"{module_name}.{n}" for n in methods_in(module)]
+        raise BenchError(unknown("method", path, here or known_methods()))
+    return found
+
+
+def _why_not_imported(module: str, error: Exception) -> str:
+    """The place where importing a user's module went wrong, and how."""
+    if isinstance(error, SyntaxError):
+        place = f"{error.filename}:{error.lineno}"
+    else:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{last.filename}:{last.lineno}"
+    return f"{module} cannot be imported: {place}: {type(error).__name__}: {error}"
+
+
+def methods_in(module: Any) -> list[str]:
+    """Returns the names of the Method classes that a module defines."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, Method)
+        and value.__module__ == module.__name__
+        and not name.startswith("_")
+    ]
+
+
+def known_methods() -> list[str]:
+    """Returns the dotted paths of all methods in the package `methods`, sorted."""
+    package = importlib.import_module("methods")  # found, never imported by name: it is a plug-in
+    folder = Path(next(iter(package.__path__)))
+    paths = []
+    for file in sorted(folder.glob("[!_]*.py")):
+        module = importlib.import_module(f"methods.{file.stem}")
+        paths += [f"methods.{file.stem}.{name}" for name in methods_in(module)]
+    return paths
+
+
+def check_hyperparameters(
+    cls: type[Method], given: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Returns the values, converted to the constructor's types, and every problem found."""
+    takes = {
+        name: parameter
+        for name, parameter in inspect.signature(cls.__init__).parameters.items()
+        if name != "self"
+        and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    }
+    fields: dict[str, Any] = {
+        name: (
+            _type_of(parameter.annotation),
+            ... if parameter.default is inspect.Parameter.empty else parameter.default,
+        )
+        for name, parameter in takes.items()
+    }
+    problems = [unknown("parameter", name, takes) for name in given if name not in takes]
+    model = pydantic.create_model(cls.__name__, **fields)
+    known = {name: value for name, value in given.items() if name in takes}
+    for name in [n for n, value in known.items() if isinstance(value, bool)]:
+        if "bool" not in str(takes[name].annotation):
+            problems.append(f"parameter {name!r}: got {known[name]}, which is no number or word.")
+            return {}, problems
+    try:
+        checked = model(**known)
+    except pydantic.ValidationError as error:
+        for item in error.errors():
+            name = ".".join(str(part) for part in item["loc"])
+            got = "" if item["type"] == "missing" else f", got {item['input']!r}"
+            problems.append(f"parameter {name!r}: {item['msg'].lower()}{got}.")
+        return {}, problems
+    return {name: getattr(checked, name) for name in known}, problems
+
+
+def _type_of(annotation: Any) -> Any:
+    """What a value must be: bool strictly, or YAML's `no` would pass as a word for false."""
+    if annotation is bool:
+        return pydantic.StrictBool
+    return Any if annotation is inspect.Parameter.empty else annotation
+
+
+def source_digest(cls: type) -> str:
+    """Returns a hash of the code that defines a method: its module and all it imports from there.
+
+    Followed are modules of `methods` and of the user's own folder, not installed packages.
+    Comments, docstrings and formatting do not count.
+    """
+    return _digest_of_module(cls.__module__)
+
+
+@cache
+def _digest_of_module(name: str) -> str:
+    digest = hashlib.sha256()
+    for module in sorted(_module_and_imports(name, set())):
+        digest.update(module.encode())
+        digest.update(_normalised_source(module).encode())
+    return digest.hexdigest()[:16]
+
+
+def _module_and_imports(name: str, seen: set[str]) -> set[str]:
+    if name in seen or (source := _file_of(name)) is None:
+        return seen
+    seen.add(name)
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            package = sys.modules[name].__package__
+            path = "." * node.level + (node.module or "")
+            base = importlib.util.resolve_name(path, package) if node.level else path
+            found = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for module in found:
+            _module_and_imports(module, seen)
+    return seen
+
+
+def _file_of(name: str) -> Path | None:
+    """The file of a module that belongs to a method; None for packages and the harness."""
+    module = sys.modules.get(name)
+    file = getattr(module, "__file__", None)
+    if file is None or (
+        name.split(".")[0] == "bench" and not name.startswith("bench.measure.metrics.")
+    ):
+        return None
+    path = Path(file)
+    outside = "site-packages" in path.parts and name.split(".")[0] != "methods"
+    standard = path.is_relative_to(Path(ast.__file__).parent)
+    return None if path.suffix != ".py" or outside or standard else path
+
+
+def _normalised_source(name: str) -> str:
+    """The module's syntax tree without docstrings, so that only what runs counts."""
+    file = _file_of(name)
+    assert file is not None
+    tree = ast.parse(file.read_text())
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [  # type: ignore[attr-defined]
+                part
+                for part in body
+                if not (
+                    isinstance(part, ast.Expr)
+                    and isinstance(part.value, ast.Constant)
+                    and isinstance(part.value.value, str)
+                )
+            ]
+    return ast.dump(tree)

@@ -1,0 +1,256 @@
+"""What is kept of a finished trial: a Cell per method, parameters and seed; and their frame."""
+
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from bench.errors import BenchError, unknown
+from bench.records.place import Place
+from bench.records.store import home
+from bench.study.fields import Study
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+LAST_UPDATES = 250
+"""Over which a training's final losses are averaged, as in ResCNN-GAN's table I."""
+
+
+class Score(NamedTuple):
+    """One metric on one image. A value that cannot be computed is NaN."""
+
+    dataset: str
+    scale: int
+    image: str
+    metric: str
+    protocol: str
+    value: float
+
+
+class TrainedStage(BaseModel):
+    """How a stage of a trial came about."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+
+    name: str
+    key: str
+    steps: int
+    parameters: int
+    """Trainable numbers that the stage updated."""
+    seconds: float
+    """Spent training it, also when that was in another trial."""
+    reused: bool
+    """Taken from the store: trained earlier or by another trial."""
+    precision: str
+    device: str
+    losses: dict[str, float] = {}
+    """Each loss that an optimizer minimised, mean of its last LAST_UPDATES values."""
+    examined: dict[str, float | str] = {}
+    """What the stage's own examination found."""
+
+
+class UsedDataset(BaseModel):
+    """A set that a trial was measured on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    fingerprint: str
+    count: int
+    official: int
+    """Images in the whole set; count < official is a partial set."""
+    source: str
+    """Where LR comes from, such as "published LR_x2" or "bicubic"."""
+
+
+class Cell(BaseModel):
+    """The record of one trial under one seed, written once, when it has ended."""
+
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+
+    study: str
+    method: str
+    """The study's name for it."""
+    use: str
+    """Dotted path of the class."""
+    trial: int | None
+    """Key of the trial among those of its method; None: a method without ranges."""
+    seed: int
+    attempt: int
+    state: Literal["complete", "failed", "pruned"]
+    reason: str = ""
+    """Why it failed or was pruned; the first line tells, the rest is the traceback."""
+    parameters: dict[str, Any]
+    """All hyper-parameters of the method."""
+    swept: dict[str, Any] = {}
+    """Those of them that the sampler chose."""
+    objectives: dict[str, float] = {}
+    """Mean of each objective's metric over the selection set."""
+    scores: list[Score] = []
+    unavailable: dict[str, str] = {}
+    """Metric -> why it was not computed, also "metric on dataset/image" for single images."""
+    notes: dict[str, str] = {}
+    """ "metric on dataset/image" -> what a reader of that score must be told."""
+    missing: dict[str, str] = {}
+    """Dataset -> how to get it."""
+    datasets: dict[str, UsedDataset] = {}
+    assessors: dict[str, str] = {}
+    """Metric -> the exact name of the trained thing behind it, such as nima -> nima@photos."""
+    examined: dict[str, dict[str, float | str]] = {}
+    """That name -> what its examination found."""
+    stages: list[TrainedStage] = []
+    remarks: list[str] = []
+    """What the method says a reader of its numbers must know."""
+    fingerprint: str
+    """Hash of all that determined this cell; another one today means that the cell is stale."""
+    run_id: str = ""
+    """Its run in MLflow."""
+    started: str = ""
+    """UTC, ISO 8601."""
+    seconds: float = 0.0
+    environment: dict[str, str] = {}
+    """git commit, dirty flag, versions, device."""
+
+    @property
+    def label(self) -> str:
+        """ "edsr_nima t003": the method, and the trial where there are several."""
+        return self.method if self.trial is None else f"{self.method} t{self.trial:03d}"
+
+    def exact(self, metric: str) -> str:
+        """Returns a metric's name, or that of the home-made assessor behind it: nima@photos."""
+        return self.assessors.get(metric, metric)
+
+    @property
+    def file_name(self) -> str:
+        """ "edsr_nima-t003-s0": also the name of its folder of pictures."""
+        return self.name_file(self.method, self.trial, self.seed)
+
+    @staticmethod
+    def name_file(method: str, trial: int | None, seed: int) -> str:
+        """Returns the file name, without suffix, of the cell that a job will give."""
+        middle = "" if trial is None else f"-t{trial:03d}"
+        return f"{method}{middle}-s{seed}"
+
+
+def label_of(dataset: str) -> str:
+    """Returns what stands for a data set in names of files and of metrics.
+
+    The set's name; of a folder its last part and a hash, so that two folders do not meet.
+
+    >>> label_of("set5"), label_of("/data/my photos")
+    ('set5', 'my_photos-cf32f4')
+    """
+    if re.fullmatch(r"\w+", dataset):
+        return dataset
+    last = re.sub(r"[^\w-]", "_", Path(dataset).expanduser().absolute().name)
+    return f"{last}-{hashlib.blake2b(dataset.encode(), digest_size=3).hexdigest()}"
+
+
+def write_cell(folder: Path, cell: Cell) -> Path:
+    """Writes the record so that it is there whole or not at all; returns its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{cell.file_name}.json"
+    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(cell.model_dump_json())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return path
+
+
+def load_cells(folder: Path) -> list[Cell]:
+    """Returns all cells in a folder, by method, trial and seed.
+
+    Raises BenchError for a broken file.
+    """
+    cells = []
+    for path in folder.glob("*.json"):
+        try:
+            cells.append(Cell.model_validate_json(path.read_bytes()))
+        except ValueError as error:
+            raise BenchError(
+                f"{path}: not a record of this version of bench ({str(error).splitlines()[0]}). "
+                "Delete the file and sweep again: finished stages are kept."
+            ) from None
+    return sorted(cells, key=lambda c: (c.method, -1 if c.trial is None else c.trial, c.seed))
+
+
+def scores_frame(cells: list[Cell]) -> "pd.DataFrame":
+    """Returns the tidy frame, one row for each image and metric.
+
+    Columns: study, method, trial, seed, dataset, scale, image, metric, protocol, value. `trial`
+    is -1 for a method without ranges.
+    """
+    import pandas as pd
+
+    rows = [
+        (c.study, c.method, -1 if c.trial is None else c.trial, c.seed, *score)
+        for c in cells
+        for score in c.scores
+    ]
+    return pd.DataFrame(rows, columns=["study", "method", "trial", "seed", *Score._fields])
+
+
+def load_records(name: str) -> tuple[Study, list[Cell], Path]:
+    """Returns a swept study, its cells and the folder of its pictures.
+
+    Raises BenchError with the known names if nothing of that name has been swept here.
+    """
+    place = Place(home(), name)
+    if not place.study_file.is_file():
+        known = [p.parent.name for p in (home() / "studies").glob("*/study.json")]
+        raise BenchError(f"no records in {home()}: {unknown('study', name, known)} Sweep it first.")
+    study = Study.model_validate_json(place.study_file.read_text())
+    cells = [cell for cell in load_cells(place.cells) if belongs(study, cell)]
+    return study, cells, place.pictures
+
+
+def belongs(study: Study, cell: Cell) -> bool:
+    """Whether a cell is of the study as it is now: of a method, seed and kind that it still has."""
+    section = study.methods.get(cell.method)
+    return (
+        section is not None
+        and cell.seed in study.budget.seeds
+        and (cell.trial is not None) == bool(section.ranges)
+    )
+
+
+def load_scores(name: str) -> "pd.DataFrame":
+    """Returns the scores of a swept study: study, method, trial, seed, dataset, scale, image,
+    metric, protocol, value; one row for each image and metric."""
+    return scores_frame(load_records(name)[1])
+
+
+def load_losses(key: str) -> "dict[str, NDArray[np.float32]]":
+    """Returns each loss of a stored stage at each of its updates, `(steps,)`, by name; NaN where an
+    update did not compute it, nothing for a stage of another version of bench."""
+    import numpy as np
+
+    path = home() / "store" / "stages" / key / "losses.npz"
+    if not path.is_file():
+        return {}
+    with np.load(path) as file:
+        return dict(file)
+
+
+def best_cells(study: Study, cells: list[Cell]) -> dict[str, Cell]:
+    """Returns the cell that is best in each objective."""
+    best = {}
+    for name in study.select.objectives if study.select else ():
+        able = [cell for cell in cells if name in cell.objectives]
+        pick = max if study.select and name in study.select.maximize else min
+        if able:
+            best[name] = pick(able, key=lambda cell: cell.objectives[name])
+    return best
