@@ -652,8 +652,10 @@ def test_no_photograph_is_in_two_splits() -> None:
 
 
 def test_listing_sets_and_metrics_needs_no_torch() -> None:
-    code = "import sys, bench.data.sets, bench.measure.metrics; "
+    code = (
+        "import sys, bench.data.sets, bench.measure.metrics; "
         "print('torch' in sys.modules, 'PIL' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
     )

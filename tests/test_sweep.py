@@ -539,7 +539,8 @@ def full(*a, **k):
         pytest.param(
             f"{FULL}import bench.sweep.driver, bench.sweep.tracking\n"
             "bench.sweep.driver.write_cell = full\n"
-            "bench.sweep.tracking.Tracking.kill = full\nbench.sweep.tracking.Tracking.close_study = full",
+            "bench.sweep.tracking.Tracking.kill = full\n"
+            "bench.sweep.tracking.Tracking.close_study = full",
             id="of all that is written",
         ),
     ],
