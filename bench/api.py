@@ -58,6 +58,8 @@ def run_study(
     *,
     workers: int | None = None,
     fresh: bool = False,
+    keep: bool = False,
+    retry_failed: bool = False,
     out: Path | None = None,
     yaml: str = "",
     screen: Screen | None = None,
@@ -72,8 +74,9 @@ def run_study(
         return out or Path("reports") / study.name
 
     cells = sweep(
-        study, home(), workers=workers, fresh=fresh, yaml=yaml, screen=screen, report=report
-    )
+        study, home(), workers=workers, fresh=fresh, keep=keep, retry_failed=retry_failed,
+        yaml=yaml, screen=screen, report=report,
+    )  # fmt: skip
     return Swept(cells, written)
 
 

@@ -13,9 +13,9 @@ from bench.data.images import read_image, write_image
 from bench.errors import BenchError
 from bench.method import Method, Stage
 from bench.records.cell import TrainedStage
-from bench.records.store import Store
+from bench.records.store import Store, content_key
 from bench.study.fields import Study, TaskSection, TrainSection
-from bench.sweep.identity import cell_fingerprint
+from bench.sweep.identity import Deciding
 from bench.sweep.trial import Done, Job, run_trial
 from bench.train.loop import Plan
 from bench.train.stages import plan_stages, stage_history, train_stages
@@ -270,7 +270,7 @@ def test_measuring_something_else_trains_nothing_again(
         done = list(run_trial(job))[-1]
         assert isinstance(done, Done) and done.cell.state == "complete"
         cells.append(done.cell)
-        fingerprints.add(cell_fingerprint(study, "own", {}, 0))
+        fingerprints.add(content_key(Deciding(study).parts("own", {}, 0)))
     (first,), (second,) = (cell.stages for cell in cells)
     assert first.key == second.key and (first.reused, second.reused) == (False, True)
     assert len(fingerprints) == 2

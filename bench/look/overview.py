@@ -25,7 +25,7 @@ from bench.records.store import Store, home
 from bench.study.fields import Study
 from bench.study.space import swept_text
 from bench.sweep.driver import default_workers
-from bench.sweep.identity import cell_fingerprint
+from bench.sweep.identity import Deciding, changes, retrains
 from bench.sweep.trial import make_method, planned_cells, protocol_of, seeds_of
 from bench.terminal.progress import duration
 from bench.train.loop import Plan, choose_device, choose_precision, make_optimizers, update
@@ -47,6 +47,12 @@ def study_status(name: str) -> Row:
         for name, cell in best_cells(study, cells).items()
     }
     holder, running = lock_holder(Place(home(), name))
+    deciding = Deciding(study)
+    changed = {
+        cell.file_name: why
+        for cell in cells
+        if (why := changes(cell, deciding.parts(cell.method, cell.swept, cell.seed)))
+    }
     return {
         "study": name,
         "of": planned_cells(study),
@@ -54,11 +60,9 @@ def study_status(name: str) -> Row:
         "failed": {c.file_name: c.reason.splitlines()[0] for c in cells if c.state == "failed"},
         "pruned": states["pruned"],
         "running": running,
-        "stale": [
-            cell.file_name
-            for cell in cells
-            if cell.fingerprint != cell_fingerprint(study, cell.method, cell.swept, cell.seed)
-        ],
+        "stale": list(changed),
+        "changed": changed,
+        "kept": {cell.file_name: cell.kept for cell in cells if cell.kept},
         "swept_by": holder,
         "best": best,
     }
@@ -75,8 +79,16 @@ def status_text(status: Row) -> str:
     ]
     lines += [f"running: {label}" for label in status["running"]]
     lines += [f"failed: {name}: {reason}" for name, reason in status["failed"].items()]
-    if stale := status["stale"]:
-        lines.append(f"{len(stale)} stale (code, data or evaluation changed): {', '.join(stale)}")
+    stale: dict[str, list[str]] = {}
+    for name, changed in status["changed"].items():
+        for change in changed:
+            stale.setdefault(change, []).append(name)
+    lines += [
+        f"{len(names)} stale, changed since: {change} ({', '.join(names)}); "
+        + ("trained again" if retrains(change) else "measured again, nothing is trained")
+        for change, names in stale.items()
+    ]
+    lines += [f"kept: {name}, changed since: {', '.join(w)}" for name, w in status["kept"].items()]
     for objective, best in status["best"].items():
         swept = swept_text(best["swept"])
         where = f"{best['trial']} ({swept})" if swept else best["trial"]

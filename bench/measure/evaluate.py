@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from bench.measure.protocol import PROTOCOLS
 from bench.method.contract import Method, to_tensor
 from bench.method.tiles import TILE, WHOLE, in_tiles
 from bench.records.cell import Score, UsedDataset, label_of
+from bench.records.digest import code_digest
 
 
 @dataclass
@@ -134,3 +136,9 @@ def restore(method: Method, lr: Tensor, tile: int = TILE, whole: int = WHOLE) ->
     A large image in tiles with the method's halo: the result is the same picture.
     """
     return in_tiles(method, lr, method.halo, tile, whole)
+
+
+@cache
+def restoring_digest() -> str:
+    """Returns a hash of the code between a trained method and its restored 8-bit picture."""
+    return code_digest(restore, to_tensor, quantise)

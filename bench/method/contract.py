@@ -1,7 +1,5 @@
 """What a paper's adapter fulfils: a Method is a network that says in which stages it is trained."""
 
-import ast
-import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -9,7 +7,6 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -277,74 +274,3 @@ def _type_of(annotation: Any) -> Any:
     if annotation is bool:
         return pydantic.StrictBool
     return Any if annotation is inspect.Parameter.empty else annotation
-
-
-def source_digest(cls: type) -> str:
-    """Returns a hash of the code that defines a method: its module and all it imports from there.
-
-    Followed are modules of `methods` and of the user's own folder, not installed packages.
-    Comments, docstrings and formatting do not count.
-    """
-    return _digest_of_module(cls.__module__)
-
-
-@cache
-def _digest_of_module(name: str) -> str:
-    digest = hashlib.sha256()
-    for module in sorted(_module_and_imports(name, set())):
-        digest.update(module.encode())
-        digest.update(_normalised_source(module).encode())
-    return digest.hexdigest()[:16]
-
-
-def _module_and_imports(name: str, seen: set[str]) -> set[str]:
-    if name in seen or (source := _file_of(name)) is None:
-        return seen
-    seen.add(name)
-    for node in ast.walk(ast.parse(source.read_text())):
-        if isinstance(node, ast.Import):
-            found = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            package = sys.modules[name].__package__
-            path = "." * node.level + (node.module or "")
-            base = importlib.util.resolve_name(path, package) if node.level else path
-            found = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for module in found:
-            _module_and_imports(module, seen)
-    return seen
-
-
-def _file_of(name: str) -> Path | None:
-    """The file of a module that belongs to a method; None for packages and the harness."""
-    module = sys.modules.get(name)
-    file = getattr(module, "__file__", None)
-    if file is None or (
-        name.split(".")[0] == "bench" and not name.startswith("bench.measure.metrics.")
-    ):
-        return None
-    path = Path(file)
-    outside = "site-packages" in path.parts and name.split(".")[0] != "methods"
-    standard = path.is_relative_to(Path(ast.__file__).parent)
-    return None if path.suffix != ".py" or outside or standard else path
-
-
-def _normalised_source(name: str) -> str:
-    """The module's syntax tree without docstrings, so that only what runs counts."""
-    file = _file_of(name)
-    assert file is not None
-    tree = ast.parse(file.read_text())
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [  # type: ignore[attr-defined]
-                part
-                for part in body
-                if not (
-                    isinstance(part, ast.Expr)
-                    and isinstance(part.value, ast.Constant)
-                    and isinstance(part.value.value, str)
-                )
-            ]
-    return ast.dump(tree)

@@ -110,6 +110,10 @@ class Cell(BaseModel):
     """What the method says a reader of its numbers must know."""
     fingerprint: str
     """Hash of all that determined this cell; another one today means that the cell is stale."""
+    decided_by: dict[str, str] = {}
+    """The parts of that, each by a hash, to name what has changed since."""
+    kept: list[str] = []
+    """What had changed since, when the user chose to keep the record as it is."""
     run_id: str = ""
     """Its run in MLflow."""
     started: str = ""

@@ -92,6 +92,14 @@ def remarks(study: Study, cells: Sequence[Cell], rows: Sequence[Row]) -> list[st
             f"Tiny run: {tiny}. Papers train for 100 000 and more: compare these rows with "
             "each other, not with published numbers."
         )
+    kept: dict[str, list[str]] = {}
+    for cell in cells:
+        for change in cell.kept:
+            kept.setdefault(change, []).append(cell.label)
+    found += [
+        f"Kept though stale, changed since: {change} ({', '.join(dict.fromkeys(labels))})."
+        for change, labels in kept.items()
+    ]
     used = _used(cells)
     for name in study.evaluate.datasets:
         parts = {image_count(u) for u in used.get(name, []) if u.count < u.official}

@@ -155,7 +155,8 @@ def _partial(cells: Sequence[Cell], dataset: str) -> str:
 
 
 def _tiny(row: Row) -> str:
-    return " [tiny run]" if tiny_runs([row]) else ""
+    kept = " [kept]" if any(cell.kept for cell in row.cells) else ""
+    return (" [tiny run]" if tiny_runs([row]) else "") + kept
 
 
 def _notes(

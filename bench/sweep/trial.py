@@ -28,11 +28,11 @@ from bench.measure.metrics import metric
 from bench.measure.protocol import usual_protocol
 from bench.method.contract import Method, build_method, find_method, load_method
 from bench.records.cell import Cell, TrainedStage, label_of
-from bench.records.store import Store
+from bench.records.store import Store, content_key
 from bench.study.fields import Study, TaskSection, TrainSection
 from bench.sweep.identity import environment
 from bench.train.loop import Progress, choose_device
-from bench.train.stages import Note, train_stages
+from bench.train.stages import Note, load_stages, train_stages
 
 STRIPS = 3  # sample pictures of each set that go into the run's record
 STRIP = 160  # their side in HR pixels
@@ -50,8 +50,11 @@ class Job(BaseModel):
     swept: dict[str, Any] = {}
     seed: int
     attempt: int = 0
-    fingerprint: str = ""
-    """Of the cell that the job gives."""
+    decided_by: dict[str, str] = {}
+    """Of the cell that the job gives, as its `kept`."""
+    kept: list[str] = []
+    stages: list[TrainedStage] = []
+    """Of a trial that is only measured again: its weights are taken from these."""
     store: Path
     pictures: Path | None = None
     """Where restored images go; None keeps none."""
@@ -59,6 +62,16 @@ class Job(BaseModel):
     """Whether to report the objective while training."""
     prepare: bool = False
     """Only trains what the metrics need, for all trials to share."""
+
+    @property
+    def file_name(self) -> str:
+        """Of the record that the job gives."""
+        return Cell.name_file(self.method, self.trial, self.seed)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the record that the job gives."""
+        return content_key(self.decided_by)
 
 
 @dataclass(frozen=True)
@@ -141,6 +154,8 @@ def run_trial(job: Job) -> Iterator[Event]:
             stages=trained,
             remarks=list(told),
             fingerprint=job.fingerprint,
+            decided_by=job.decided_by,
+            kept=job.kept,
             started=started,
             seconds=time.monotonic() - began,
             environment=about,
@@ -183,15 +198,20 @@ def _train_and_measure(
     scorers = load_scorers(study.evaluate.metrics, device, assessors, found)
     last = [stage.name for stage in method.stages()][-1:]
     reported = 0
-    for item in train_stages(method, study.task, study.train, job.seed, store, trained):
+    training = (
+        load_stages(method, job.stages, store, device, trained)
+        if job.stages
+        else train_stages(method, study.task, study.train, job.seed, store, trained)
+    )
+    for item in training:
         yield item
         if not (job.prune and isinstance(item, Progress) and [item.stage] == last):
             continue
         if (quarter := item.step * REPORTS // item.steps) > reported and item.step < item.steps:
             reported = quarter
-            training = method.training
+            was_training = method.training
             yield Report(quarter, *_objectives(study, method.eval(), scorers).values())
-            method.train(training)
+            method.train(was_training)
     if study.select is not None:
         objectives.update(_objectives(study, method, scorers))
     for dataset in study.evaluate.datasets:

@@ -1,8 +1,7 @@
 """A method goes through its stages; each is trained once for equal content, then shared."""
 
-import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,9 +11,12 @@ import numpy as np
 import torch
 
 from bench.data import sets
+from bench.data.degrade import find_degradation
+from bench.data.sets import Pair
 from bench.errors import BenchError, Diverged
-from bench.method.contract import Method, Stage, source_digest
+from bench.method.contract import Method, Stage
 from bench.records.cell import LAST_UPDATES, TrainedStage
+from bench.records.digest import code_digest
 from bench.records.store import Store, content_key
 from bench.study.fields import TaskSection, TrainSection
 from bench.train.loop import (
@@ -93,8 +95,9 @@ def _plan(
         "target": stage.target is not None,
         "depends": dict(owner.hyperparameters if stage.depends is None else stage.depends),
         "method": f"{type(owner).__module__}.{type(owner).__qualname__}",
-        "source": source_digest(type(owner)),
-        "recipe": recipe_digest(),
+        "source": method_digest(type(owner)),
+        "loop": loop_digest(),
+        "pixels": pixels_digest(degradation),
         "data": sets.fingerprint(filled["dataset"], scale, degradation),
     }
     try:
@@ -118,15 +121,22 @@ def _train_of_stage(method: Method, stage: Stage) -> TrainSection:
 
 
 @cache
-def recipe_digest() -> str:
-    """Returns a hash of the harness's own code that decides what a training gives."""
-    names = ("train/loop.py", "method/contract.py", "train/patches.py", "train/targets.py",
-             "method/tiles.py", "data/degrade.py", "data/images.py", "data/sets.py", "data/raw.py",
-             "data/filters.py")  # fmt: skip
-    digest = hashlib.sha256()
-    for name in names:
-        digest.update((Path(__file__).parents[1] / name).read_bytes())
-    return digest.hexdigest()[:16]
+def loop_digest() -> str:
+    """Returns a hash of the harness's own code that decides what weights a training gives."""
+    begins = (_initialise, Method.optimizers, Method.training_step)
+    return code_digest(run_steps, Patches, write_targets, *begins)
+
+
+@cache
+def pixels_digest(degradation: str) -> str:
+    """Returns a hash of the code that reads pictures and makes LR from HR."""
+    made_by = find_degradation(degradation)
+    return code_digest(Pair, *([made_by] if made_by else []))
+
+
+def method_digest(cls: type[Method]) -> str:
+    """Returns a hash of the code that a method is made of."""
+    return code_digest(cls)
 
 
 def train_stages(
@@ -170,11 +180,41 @@ def _kept(trained: list[TrainedStage]) -> str:
 
 def _load_stage(plan: Plan, store: Store, device: torch.device, reused: bool) -> TrainedStage:
     entry = store.entry("stages", plan.key)
-    state = torch.load(entry / "weights.pth", map_location=device, weights_only=True)
-    plan.owner.load_state_dict(state)
-    plan.owner.eval()  # so that a part just trained and one from the store do the same
+    load_weights_of(plan.owner, entry, device)
     record = TrainedStage.model_validate_json((entry / "stage.json").read_text())
     return record.model_copy(update={"reused": reused})
+
+
+def load_stages(
+    method: Method,
+    stages: Sequence[TrainedStage],
+    store: Store,
+    device: torch.device,
+    trained: list[TrainedStage],
+) -> Trained:
+    """Brings a method to the end of stages that were trained earlier, by their keys.
+
+    Raises BenchError for one that is not in the store any more.
+    """
+    method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for stage, record in zip(method.stages(), stages, strict=True):
+        entry = store.entry("stages", record.key)
+        if not entry.is_dir():
+            raise BenchError(
+                f"stage {record.name}: its weights ({record.key}) are not in the store any more. "
+                "Train them again with --fresh."
+            )
+        yield Note(f"stage {record.name} ({record.key}): from the store")
+        load_weights_of(stage.trains or method, entry, device)
+        trained.append(record.model_copy(update={"reused": True}))
+    method.eval()
+
+
+def load_weights_of(owner: Method, entry: Path, device: torch.device) -> None:
+    """Puts a stored stage's weights into the method, or part of one, that it trained."""
+    state = torch.load(entry / "weights.pth", map_location=device, weights_only=True)
+    owner.load_state_dict(state)
+    owner.eval()  # so that a part just trained and one from the store do the same
 
 
 def stage_history(store: Store, key: str) -> History:

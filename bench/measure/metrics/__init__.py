@@ -1,11 +1,9 @@
 """What can be measured: the METRICS literal. One file per measured thing."""
 
-import hashlib
 import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bench.data.pixels import Image
@@ -13,6 +11,7 @@ from bench.errors import BenchError, unknown
 from bench.errors import Unscorable as Unscorable
 from bench.measure.metrics import fidelity, lpips, nima_ava, niqe, pyiqa, viqet
 from bench.measure.protocol import Noted, Protocol
+from bench.records.digest import code_digest
 
 if TYPE_CHECKING:
     from bench.method.contract import Method
@@ -84,25 +83,10 @@ def score_image(
 
 
 @cache
-def measure_digest() -> str:
-    """Returns a hash of the harness's own code that decides what a score is."""
-    folder = Path(__file__).parent
-    names = (
-        "measure/evaluate.py",
-        "measure/protocol.py",
-        "data/degrade.py",
-        "data/images.py",
-        "data/sets.py",
-        "data/raw.py",
-        "data/filters.py",
-        "data/pixels.py",
-    )
-    files = [*(folder.parents[1] / name for name in names), *sorted(folder.rglob("*"))]
-    digest = hashlib.sha256()
-    for path in files:
-        if path.suffix in (".py", ".csv") and path.is_file():
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+def metric_digest(name: str) -> str:
+    """Returns a hash of the code that decides a metric's scores, and of the weights behind it."""
+    facts = metric(name)
+    return f"{code_digest(facts.load, score_image)} {facts.version} {facts.identity()}".strip()
 
 
 def metric(name: str) -> Metric:
@@ -134,10 +118,30 @@ def _from_pyiqa(name: str) -> Metric:
         name, facts.direction, facts.unit, facts.digits, reference=facts.reference,
         colour=facts.colour, identity=pyiqa.identity,
         sizes="see pyiqa", source=facts.source, network=True,
-        load=lambda device, method: pyiqa.scorer(facts.name, device),
+        load=partial(_by_pyiqa, facts.name),
         unavailable=lambda: pyiqa.unavailable(facts.name),
         remark=f"{name} is {facts.source}; colour: {facts.colour}.",
     )  # fmt: skip
+
+
+def _as_it_is(measure: Scorer, device: str, method: "Method | None") -> Scorer:
+    return measure
+
+
+def _by_niqe(device: str, method: "Method | None") -> Scorer:
+    return niqe.scorer()
+
+
+def _by_lpips(net: lpips.Net, device: str, method: "Method | None") -> Scorer:
+    return lpips.scorer(device, net)
+
+
+def _by_viqet(part: str, device: str, method: "Method | None") -> Scorer:
+    return viqet.scorer(part)
+
+
+def _by_pyiqa(name: str, device: str, method: "Method | None") -> Scorer:
+    return pyiqa.scorer(name, device)
 
 
 def _load_nima(device: str, method: "Method | None") -> Scorer:
@@ -172,7 +176,7 @@ _VIQET_SIZES = "up to about 18 times as long as wide; smaller than 1920x1200 is 
 def _fidelity(name: str, better: Direction, unit: str, digits: int, **facts: Any) -> Metric:
     measure = getattr(fidelity, name)
     return Metric(
-        name, better, unit, digits, reference=True, load=lambda device, method: measure, **facts
+        name, better, unit, digits, reference=True, load=partial(_as_it_is, measure), **facts
     )
 
 
@@ -182,7 +186,7 @@ def _perceptual(name: str, net: Literal["alex", "vgg"], title: str, smallest: in
         sizes=f"at least {smallest} pixels a side",
         source="Zhang et al., The Unreasonable Effectiveness of Deep Features, CVPR 2018; "
         f"version 0.1, {title}",
-        load=lambda device, method: lpips.scorer(device, net),
+        load=partial(_by_lpips, net),
         unavailable=lambda: lpips.unavailable(net),
     )  # fmt: skip
 
@@ -191,7 +195,7 @@ def _viqet(name: str, better: Direction, unit: str, digits: int, remark: str = "
     part = {"viqet": "mos", "viqet_night": "night"}.get(name) or name.removeprefix("viqet.")
     return Metric(
         name, better, unit, digits, reference=False, colour=_WHOLE, sizes=_VIQET_SIZES,
-        source=_VIQET, load=lambda device, method: viqet.scorer(part),
+        source=_VIQET, load=partial(_by_viqet, part),
         unavailable=lambda: viqet.unavailable(part), remark=remark,
     )  # fmt: skip
 
@@ -240,7 +244,7 @@ METRICS: dict[str, Metric] = {
             sizes="two blocks of 96x96 pixels without border",
             source="Mittal, Soundararajan and Bovik, IEEE Signal Processing Letters 2013; "
             "parameters of the authors' release",
-            load=lambda device, method: niqe.scorer(),
+            load=_by_niqe,
             unavailable=niqe.unavailable,
         ),
         _perceptual("lpips", "alex", "AlexNet", smallest=31),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.data.catalog import Task as Kind
 from bench.errors import BenchError
-from bench.measure.metrics import ImageScore, check_metrics, measure_digest, metric, score_image
+from bench.measure.metrics import ImageScore, check_metrics, metric, metric_digest, score_image
 from bench.measure.metrics.told import remarks, why_not_finite
 from bench.measure.protocol import PROTOCOLS, Protocol, default_protocol, usual_protocol
 from bench.measure.protocol import protocol as find_protocol
@@ -204,10 +204,9 @@ def _keys(
         original = f"{_digest(task.hr.path)} {task.size} {task.hr.derived}"
     keys = {}
     for name in names:
-        facts = metric(name)
         weights = networks[name].identity if name in networks else ""
-        what = f"{name} {facts.version} {weights} {measure_digest()}"
-        compared = original if facts.reference else ""
+        what = f"{name} {weights} {metric_digest(name)}"
+        compared = original if metric(name).reference else ""
         keys[name] = score_key(restored, compared, what, rules.name, str(scale))
     return keys
 
