@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pydantic
@@ -87,7 +87,8 @@ class Method(nn.Module):
 
     paper: ClassVar[str] = ""
     """Citation."""
-    task: ClassVar[Task] = "super-resolution"
+    task: ClassVar[Task | Literal["assessment"]] = "super-resolution"
+    """What it restores; "assessment": gives marks instead of images, and can only be trained."""
     tiny: ClassVar[Mapping[str, Any]] = {}
     """Keyword arguments that make the network small, for the contract test."""
     halo: int | None = 32
@@ -320,9 +321,7 @@ def _file_of(name: str) -> Path | None:
     """The file of a module that belongs to a method; None for packages and the harness."""
     module = sys.modules.get(name)
     file = getattr(module, "__file__", None)
-    if file is None or (
-        name.split(".")[0] == "bench" and not name.startswith("bench.measure.metrics.")
-    ):
+    if file is None or name.split(".")[0] == "bench":
         return None
     path = Path(file)
     outside = "site-packages" in path.parts and name.split(".")[0] != "methods"

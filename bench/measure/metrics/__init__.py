@@ -1,21 +1,19 @@
 """What can be measured: the METRICS literal. One file per measured thing."""
 
 import hashlib
+import importlib
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from bench.data.pixels import Image
 from bench.errors import BenchError, unknown
 from bench.errors import Unscorable as Unscorable
-from bench.measure.metrics import fidelity, lpips, nima_ava, niqe, pyiqa, viqet
+from bench.measure.metrics import fidelity, lpips, niqe, pyiqa, viqet
 from bench.measure.protocol import Noted, Protocol
-
-if TYPE_CHECKING:
-    from bench.method.contract import Method
 
 Direction = Literal["higher", "lower", "neither"]
 
@@ -40,17 +38,16 @@ class Metric:
     sizes: str
     """Which images it can score."""
     source: str
-    load: "Callable[[str, Method | None], Scorer]"
-    """(device, trained method) -> scorer. Heavy imports and weights are loaded here."""
+    load: Callable[[str], Scorer]
+    """device -> scorer. Heavy imports and weights are loaded here."""
     unavailable: Callable[[], str | None] = lambda: None
     """Why it cannot be measured on this machine and what to do; None if it can."""
-    published: Callable[[], str | None] = lambda: None
-    """Exact name of published weights on this machine that are used instead of training."""
-    trained_by: str | None = None
-    """Dotted path of a Method that the harness trains first, and then gives to `load`; unless
-    there are published weights."""
     identity: Callable[[], str] = lambda: ""
     """Which weights, or which version of a library, decide the score where that may differ."""
+    label: Callable[[], str] = lambda: ""
+    """Exact name of the network behind it where several can be, such as nima@photos; else ""."""
+    examination: Callable[[], Mapping[str, float | str]] = lambda: {}
+    """What is known of that network and printed below the tables that rest on it."""
     network: bool = False
     """Runs a network: on one device, in one process; the others run in as many as there are."""
     remark: str = ""
@@ -134,31 +131,21 @@ def _from_pyiqa(name: str) -> Metric:
         name, facts.direction, facts.unit, facts.digits, reference=facts.reference,
         colour=facts.colour, identity=pyiqa.identity,
         sizes="see pyiqa", source=facts.source, network=True,
-        load=lambda device, method: pyiqa.scorer(facts.name, device),
+        load=lambda device: pyiqa.scorer(facts.name, device),
         unavailable=lambda: pyiqa.unavailable(facts.name),
         remark=f"{name} is {facts.source}; colour: {facts.colour}.",
     )  # fmt: skip
 
 
-def _load_nima(device: str, method: "Method | None") -> Scorer:
-    if method is None:
-        source = nima_ava.ava()
-        assert source is not None, "asked for without a trained assessor"
-        return nima_ava.load_ava(source, device)
-    from bench.measure.metrics import nima  # torch: listing the metrics must stay light
-
-    assert isinstance(method, nima.NIMA)
-    return nima.scorer(method, device)
+def _in_module(path: str) -> dict[str, Any]:
+    """A learned metric's parts, from the module at a dotted path, imported when they are called."""
+    return {
+        name: partial(_call, path, name) for name in ("load", "identity", "label", "examination")
+    }
 
 
-def _nima_published() -> str | None:
-    source = nima_ava.ava()
-    return source.name if source else None
-
-
-def _nima_identity() -> str:
-    source = nima_ava.ava()
-    return source.identity() if source else "nima@photos"
+def _call(path: str, name: str, *arguments: Any) -> Any:
+    return getattr(importlib.import_module(path), name)(*arguments)
 
 
 _SSIM = "Wang et al., Image Quality Assessment, IEEE TIP 2004; ssim_index.m"
@@ -171,9 +158,7 @@ _VIQET_SIZES = "up to about 18 times as long as wide; smaller than 1920x1200 is 
 
 def _fidelity(name: str, better: Direction, unit: str, digits: int, **facts: Any) -> Metric:
     measure = getattr(fidelity, name)
-    return Metric(
-        name, better, unit, digits, reference=True, load=lambda device, method: measure, **facts
-    )
+    return Metric(name, better, unit, digits, reference=True, load=lambda device: measure, **facts)
 
 
 def _perceptual(name: str, net: Literal["alex", "vgg"], title: str, smallest: int) -> Metric:
@@ -182,7 +167,7 @@ def _perceptual(name: str, net: Literal["alex", "vgg"], title: str, smallest: in
         sizes=f"at least {smallest} pixels a side",
         source="Zhang et al., The Unreasonable Effectiveness of Deep Features, CVPR 2018; "
         f"version 0.1, {title}",
-        load=lambda device, method: lpips.scorer(device, net),
+        load=lambda device: lpips.scorer(device, net),
         unavailable=lambda: lpips.unavailable(net),
     )  # fmt: skip
 
@@ -191,7 +176,7 @@ def _viqet(name: str, better: Direction, unit: str, digits: int, remark: str = "
     part = {"viqet": "mos", "viqet_night": "night"}.get(name) or name.removeprefix("viqet.")
     return Metric(
         name, better, unit, digits, reference=False, colour=_WHOLE, sizes=_VIQET_SIZES,
-        source=_VIQET, load=lambda device, method: viqet.scorer(part),
+        source=_VIQET, load=lambda device: viqet.scorer(part),
         unavailable=lambda: viqet.unavailable(part), remark=remark,
     )  # fmt: skip
 
@@ -240,7 +225,7 @@ METRICS: dict[str, Metric] = {
             sizes="two blocks of 96x96 pixels without border",
             source="Mittal, Soundararajan and Bovik, IEEE Signal Processing Letters 2013; "
             "parameters of the authors' release",
-            load=lambda device, method: niqe.scorer(),
+            load=lambda device: niqe.scorer(),
             unavailable=niqe.unavailable,
         ),
         _perceptual("lpips", "alex", "AlexNet", smallest=31),
@@ -248,12 +233,8 @@ METRICS: dict[str, Metric] = {
         Metric(
             "nima", "higher", "", digits=3, reference=False, colour=_WHOLE, sizes="any",
             source="Talebi and Milanfar, NIMA: Neural Image Assessment, IEEE TIP 2018; on AVA's "
-            "votes where its weights are here, else trained by bench: nima@photos",
-            load=_load_nima,
-            published=_nima_published,
-            trained_by="bench.measure.metrics.nima.NIMA",
-            identity=_nima_identity,
-            network=True,
+            "votes where its weights are here, else bench's own: nima@photos",
+            network=True, **_in_module("methods.metrics.nima"),
         ),
         _viqet("viqet", "higher", "MOS", 3, remark=_MOS.format(model="general (day)")),
         _viqet("viqet_night", "higher", "MOS", 3, remark=_MOS.format(model="night")),
