@@ -26,9 +26,8 @@ from bench.method.contract import Method, build_method, find_method, to_tensor
 from bench.records.cell import Cell, load_records, load_scores
 from bench.records.store import Store, home
 from bench.report.render import write_report
-from bench.study.fields import Study, TaskSection
-from bench.sweep.trial import train_assessors
-from bench.terminal.progress import Lines, Screen, watched
+from bench.study.fields import Study
+from bench.terminal.progress import Lines, Screen
 from bench.train.loop import choose_device
 
 if TYPE_CHECKING:
@@ -96,6 +95,8 @@ def prepare_method(
             raise BenchError(f"{path}: was trained for scale {own}, asked for {scale}.")
     else:
         method = build_method(find_method(path), parameters, scale)
+        if method.task == "assessment":
+            raise BenchError(f"{path} gives marks, not images. Measure with --metrics nima.")
         if weights is not None:
             load_weights(method, weights)
         elif method.stages():
@@ -123,7 +124,9 @@ def load_trial(name: str) -> Method:
     method = build_method(find_method(cell.use), cell.parameters)
     stages, store = method.stages(), Store(home() / "store")
     if len(cell.stages) != len(stages):
-        why = (cell.reason.splitlines() or ["its stages are not those of the method today"])[0]
+        had, has = (", ".join(s.name for s in side) for side in (cell.stages, stages))
+        why = f"it was trained in stages ({had}) that are not those of {cell.use} today ({has})"
+        why = (cell.reason.splitlines() or [f"{why}. Sweep {study} again."])[0]
         raise BenchError(f"{name}: {why}")
     for stage, record in zip(stages, cell.stages, strict=True):
         load_weights(stage.trains or method, store.entry("stages", record.key) / "weights.pth")
@@ -182,13 +185,11 @@ def measure_method(
     if problems:
         raise BenchError("\n".join(problems))
     method = prepare_method(path, parameters or {}, weights, scale)
+    assert method.task != "assessment"
     chosen = {name: protocol or usual_protocol(name, method.task) for name in datasets}
     screen = screen or Screen()
     device, found = choose_device(), Measured()
-    task = TaskSection(kind=method.task, scale=scale)
-    training = train_assessors(metrics, task, None, Store(home() / "store"), found)
-    trained = watched(training, screen)
-    scorers = load_scorers(metrics, device, trained, found)
+    scorers = load_scorers(metrics, device, found)
     for dataset in datasets:
         for stem, *_ in evaluate(
             method, dataset, scale, scorers, chosen[dataset], found,

@@ -4,15 +4,19 @@ Sections 3 and 4 of the paper: EDSR, trained with L = L2 + gamma (10 - NIMA).
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Annotated
 
+import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from bench.measure.metrics.nima import NIMA
 from bench.method import Batch, Method, Stage
+from methods.metrics.nima import chosen
+from methods.metrics.nima_networks import load_nima
 from methods.networks.edsr import EDSRNetwork
+from methods.nima import NIMA
 
 
 class EDSR(Method):
@@ -39,22 +43,27 @@ class EDSR(Method):
         super().__init__()
         self.network = EDSRNetwork(scale, blocks, channels)
         self.gamma = gamma
-        self.nima = NIMA() if gamma > 0 else None
         self.halo = self.network.halo
+        if gamma > 0:
+            name = chosen(differentiable=True).name
+            self.remarks = (f"{type(self).__name__} is rewarded for the marks of {name}.",)
 
     def forward(self, lr: Tensor) -> Tensor:
         """Returns SR `(N, 3, scale*H, scale*W)` in about [0, 1] for RGB `(N, 3, H, W)`."""
         sr: Tensor = self.network(lr)
         return sr
 
-    def stages(self) -> Sequence[Stage]:
-        """The assessor, once for all trials; then the network."""
-        assessor = self.nima.stages() if self.nima else ()
-        return (*assessor, Stage("sr"))
+    @cached_property
+    def nima(self) -> NIMA:
+        """The assessor, frozen: read when first asked for, no part of what is trained or stored."""
+        return load_nima(chosen(differentiable=True)).to(memory_format=torch.channels_last)
 
-    def optimizers(self, stage: Stage) -> Mapping[str, Sequence[nn.Parameter]]:
-        """The assessor is frozen while the network learns."""
-        return {"loss": list(self.network.parameters())}
+    def stages(self) -> Sequence[Stage]:
+        """One; which assessor rewards it is part of what decides it."""
+        if self.gamma == 0:
+            return (Stage("sr"),)
+        assessor = chosen(differentiable=True).identity()
+        return (Stage("sr", depends={**self.hyperparameters, "assessor": assessor}),)
 
     def training_step(self, batch: Batch, stage: Stage) -> Mapping[str, Tensor]:
         """L2 + gamma (10 - NIMA(SR)), L2 on the scale 0 to 255.
@@ -64,8 +73,7 @@ class EDSR(Method):
         """
         sr = self(batch.lr)
         l2 = F.mse_loss(255 * sr, 255 * batch.target)
-        if self.nima is None:
+        if self.gamma == 0:
             return {"loss": l2, "l2": l2}
-        self.nima.eval()
-        score = self.nima.score(sr.clamp(0, 1)).mean()
+        score = self.nima.to(sr.device).score(sr.clamp(0, 1)).mean()
         return {"loss": l2 + self.gamma * (10 - score), "l2": l2, "nima": score}

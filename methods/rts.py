@@ -214,7 +214,7 @@ class Degraded(Method):
 def _mos(image: Tensor) -> float:
     """VIQET's score of an image `(1, 3, H, W)`."""
     judge, rules = metric("viqet"), PROTOCOLS["full@1"]
-    scorer = judge.load("cpu", None)
+    scorer = judge.load("cpu")
     return score_image(scorer, quantise(image), None, rules, 1, reference=False).value
 
 

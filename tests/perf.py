@@ -122,7 +122,7 @@ def scoring() -> None:
     sr = np.clip(hr + rng.normal(0, 9, hr.shape), 0, 255).astype(np.uint8)
     rules = PROTOCOLS["sr-y@1"]
     names = ["psnr_y", "ssim_y"]
-    scorers = [metric(name).load("cpu", None) for name in names]
+    scorers = [metric(name).load("cpu") for name in names]
 
     def peer() -> None:
         a, b = (image @ np.array([65.481, 128.553, 24.966]) / 255 + 16 for image in (sr, hr))
@@ -137,7 +137,7 @@ def scoring() -> None:
     if why := metric("niqe").unavailable():
         print(f"NIQE: {why}")
         return
-    niqe = metric("niqe").load("cpu", None)
+    niqe = metric("niqe").load("cpu")
     other = seconds(pyiqa_niqe(sr), 3)
     line("NIQE, 481x321", seconds(lambda: niqe(sr, None, rules, 4)), other, "pyiqa, CPU")
 

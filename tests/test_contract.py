@@ -17,15 +17,16 @@ from torch import Tensor, nn
 from bench.data.catalog import Task
 from bench.errors import BenchError
 from bench.measure.evaluate import restore
-from bench.measure.metrics import METRICS
 from bench.method.contract import Batch, Method, Stage, build_method, find_method, known_methods
 from bench.train.loop import Plan, make_optimizers, update
 
 SIZES = [(16, 16), (17, 23), (24, 13)]
 
 
-def known() -> list[type[Method]]:
-    return [find_method(path) for path in known_methods()]
+def known(*, assessing: bool = False) -> list[type[Method]]:
+    """The methods that restore, or those that give marks."""
+    found = [find_method(path) for path in known_methods()]
+    return [cls for cls in found if (cls.task == "assessment") is assessing]
 
 
 def scales(cls: type[Method]) -> list[int]:
@@ -57,7 +58,7 @@ def run(method: Method, lr: Tensor) -> Tensor:
 def check_facts(cls: type[Method], scale: int) -> None:
     """A citation and a task are stated, and the constructor takes only typed keywords."""
     assert cls.paper.strip(), "paper: the citation"
-    assert cls.task in get_args(Task)
+    assert cls.task in (*get_args(Task), "assessment")
     method = build(cls, scale)
     assert method.hyperparameters.items() >= dict(cls.tiny).items()
     assert not method.training, "ready to restore"
@@ -237,11 +238,7 @@ def test_every_method_keeps_the_contract(
         check(cls, scale)
 
 
-JUDGES = sorted({m.trained_by for m in METRICS.values() if m.trained_by})
-"""Methods that give marks, not images."""
-
-
-@pytest.mark.parametrize("path", JUDGES)
+@pytest.mark.parametrize("cls", known(assessing=True), ids=lambda cls: cls.__name__)
 @pytest.mark.parametrize(
     "check",
     [
@@ -255,10 +252,10 @@ JUDGES = sorted({m.trained_by for m in METRICS.values() if m.trained_by})
     ],
     ids=lambda check: check.__name__.removeprefix("check_"),
 )
-def test_what_a_metric_trains_keeps_the_contract(
-    path: str, check: Callable[[type[Method], int], None]
+def test_what_gives_marks_keeps_the_rest_of_the_contract(
+    cls: type[Method], check: Callable[[type[Method], int], None]
 ) -> None:
-    check(find_method(path), 1)
+    check(cls, 1)
 
 
 def test_every_file_of_the_package_is_searched() -> None:

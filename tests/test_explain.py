@@ -269,7 +269,7 @@ def test_niqe_of_each_protocol_is_its_score(
 ) -> None:
     sr = degraded(levels(220, 310))
     found = explained(sr, sr, "niqe", scale=scale)
-    score = METRICS["niqe"].load("cpu", None)
+    score = METRICS["niqe"].load("cpu")
     for c in found.conventions:
         for used in c.used_by:
             if "@" in used:

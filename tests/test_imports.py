@@ -27,9 +27,6 @@ LEVELS = (
 
 UPWARD: set[tuple[str, str]] = {
     ("data/fetch.py", "measure"),
-    ("measure/score/networks.py", "terminal"),
-    ("measure/score/networks.py", "sweep"),
-    ("measure/score/networks.py", "train"),
     ("sweep/driver.py", "terminal"),
     ("study/papers.py", "measure"),
     ("look/overview.py", "terminal"),
@@ -130,6 +127,8 @@ def test_the_harness_knows_no_method() -> None:
 
 def test_methods_are_made_of_the_contract_alone() -> None:
     for file, name in imported("methods"):
+        if file.as_posix() == "methods/data/make_nima_photos.py":
+            continue  # a command that runs the harness; nothing imports it
         package, _, rest = name.partition(".")
         assert package != "bench" or rest.split(".")[0] in FOR_METHODS, f"{file}: {name}"
 
@@ -160,7 +159,7 @@ def test_the_command_line_loads_nothing_heavy() -> None:
         ("import bench.report.render", {"pydantic", "numpy", "PIL", "yaml"}),
         ("import bench.measure.metrics, bench.data.sets", {"numpy"}),
         ("from bench.measure.metrics import pyiqa; pyiqa.facts('musiq')", {"numpy"}),
-        ("from bench.measure.metrics.nima_ava import ava; ava()", {"numpy"}),
+        ("from bench.measure.metrics import metric; metric('nima').identity()", {"numpy"}),
         ("import bench.study.fields, bench.records.cell", {"pydantic", "numpy"}),
     ],
 )

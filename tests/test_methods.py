@@ -1,6 +1,7 @@
 """The papers' methods: sizes, losses and kernels worked out apart from them."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.data.degrade import imresize_float
-from bench.measure.metrics.nima import NIMA
 from bench.method import Batch, Method, load_method
 from bench.study.fields import TaskSection, TrainSection
 from bench.train.stages import plan_stages
 from methods.classical import Bicubic
 from methods.networks.edsr import EDSRNetwork
+from methods.nima import NIMA
 from methods.nima_sr import EDSR
 from methods.srcnn import SRCNN
 
@@ -100,8 +101,7 @@ def hybrid(gamma: float, sr: float, target: float) -> dict[str, float]:
     """The losses where every restored value is `sr` and every original `target`."""
     method = EDSR(scale=2, blocks=1, channels=2, gamma=gamma)
     method.forward = lambda lr: torch.full((2, 3, 8, 8), sr)  # type: ignore[method-assign]
-    if method.nima is not None:
-        method.nima = Fixed()
+    vars(method)["nima"] = Fixed()
     hr = torch.full((2, 3, 8, 8), target)
     batch = Batch(torch.zeros(2, 3, 4, 4), hr, hr, 0)
     losses = method.training_step(batch, method.stages()[-1])
@@ -139,7 +139,6 @@ def test_the_target_and_not_the_original_is_learned() -> None:
 def test_the_reward_reaches_the_network_and_leaves_the_assessor_alone() -> None:
     torch.manual_seed(0)
     method = EDSR(scale=2, blocks=1, channels=2, gamma=1.0).train()
-    assert method.nima is not None
     hr = torch.rand(2, 3, 32, 32)
     batch = Batch(torch.rand(2, 3, 16, 16), hr, hr, 0)
     before = {name: value.clone() for name, value in method.nima.state_dict().items()}
@@ -159,26 +158,37 @@ def planned(method: Method, **changes: Any) -> list[Any]:
     return plan_stages(method, task, train, seed=changes.get("seed", 0))
 
 
-def test_one_assessor_serves_every_gamma_scale_size_and_the_metric() -> None:
-    """Its stage has one key, so it is trained once."""
-    methods = [
-        (EDSR(gamma=0.1, blocks=1, channels=2), {}),
-        (EDSR(gamma=0.9, blocks=2, channels=3), {"patch": 96, "batch": 4}),
-        (EDSR(gamma=0.5, blocks=1, channels=2, scale=4), {"scale": 4}),
-        (NIMA(), {}),
-        (NIMA(), {"scale": 3}),
-    ]
-    keys = set()
-    for method, changes in methods:
-        plan = planned(method, **changes)[0]
-        assert plan.stage.name == "nima@photos" and isinstance(plan.owner, NIMA)
-        keys.add(plan.key)
-    assert len(keys) == 1
+def test_the_assessor_is_no_part_of_what_is_trained_stored_or_copied() -> None:
+    method = EDSR(gamma=0.4, blocks=1, channels=2)
+    plain = EDSR(gamma=0, blocks=1, channels=2)
+    assert method.nima is method.nima
+    assert method.state_dict().keys() == plain.state_dict().keys()
+    assert count(method) == count(plain)
 
 
-def test_gamma_0_needs_no_assessor() -> None:
-    method = EDSR(gamma=0, blocks=1, channels=2)
-    assert method.nima is None and [stage.name for stage in method.stages()] == ["sr"]
+def test_another_assessor_means_another_stage_unless_it_has_no_say(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def keys() -> list[str]:
+        methods = [EDSR(gamma=gamma, blocks=1, channels=2) for gamma in (0.0, 0.4)]
+        return [planned(method)[0].key for method in methods]
+
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    plain, rewarded = keys()
+    assert keys() == [plain, rewarded]
+    (tmp_path / "nima").mkdir()
+    (tmp_path / "nima/mnasnet_ava.pth").write_bytes(b"other weights")
+    after = keys()
+    assert after[0] == plain and after[1] != rewarded
+
+
+def test_the_report_names_the_assessor_of_the_loss(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    assert EDSR(gamma=0, blocks=1, channels=2).remarks == ()
+    (remark,) = EDSR(gamma=0.4, blocks=1, channels=2).remarks
+    assert "nima@photos" in remark
 
 
 # --- SRCNN ----------------------------------------------------------------------------------------

@@ -2,9 +2,11 @@
 
 import hashlib
 import io
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,15 +15,15 @@ from PIL import Image
 from skimage import data as photographs
 from torch import Tensor
 
-from bench.data.sets import load_pairs
 from bench.errors import BenchError
-from bench.measure.metrics import pyiqa
-from bench.measure.metrics.distortions import DISTORTIONS, compress, distort
-from bench.measure.metrics.nima import NIMA, emd, rank_correlations, scorer, spearman, taught_marks
-from bench.measure.metrics.nima_ava import ava, load_ava, load_mnasnet
+from bench.measure.metrics import metric, pyiqa
 from bench.measure.protocol import protocol
 from bench.method import Batch
-from bench.train.patches import Patches
+from methods.data.distortions import DISTORTIONS, compress, distort
+from methods.data.make_nima_photos import RECIPE, make
+from methods.metrics.nima import PHOTOS, Weights, chosen
+from methods.metrics.nima_networks import load_mnasnet, load_nima, score_whole
+from methods.nima import NIMA, emd, spearman, taught_marks
 
 
 def _tensor(pixels: np.ndarray) -> Tensor:
@@ -151,7 +153,7 @@ def test_training_step_is_a_function_of_seed_and_step(assessor: NIMA) -> None:
 
 
 def test_gray_images_score_like_three_equal_channels(assessor: NIMA) -> None:
-    measure = scorer(assessor, "cpu")
+    measure = score_whole(assessor)
     gray = photographs.camera()[:120, :130]
     assert measure(gray, None, None, 2) == measure(np.stack([gray] * 3, 2), None, None, 2)
 
@@ -161,9 +163,9 @@ def test_bands_of_a_large_image_score_as_the_whole(
 ) -> None:
     image = photographs.chelsea()[:281, :203]
     whole = assessor.score(_tensor(image)[None]).item()
-    assert scorer(assessor, "cpu")(image, None, None, 1) == pytest.approx(whole, abs=1e-5)
-    monkeypatch.setattr("bench.measure.metrics.nima.BAND", 203 * 64)
-    assert scorer(assessor, "cpu")(image, None, None, 1) == pytest.approx(whole, abs=1e-5)
+    assert score_whole(assessor)(image, None, None, 1) == pytest.approx(whole, abs=1e-5)
+    monkeypatch.setattr("methods.metrics.nima_networks.BAND", 203 * 64)
+    assert score_whole(assessor)(image, None, None, 1) == pytest.approx(whole, abs=1e-5)
 
 
 def test_spearman_shares_the_rank_of_ties() -> None:
@@ -173,22 +175,61 @@ def test_spearman_shares_the_rank_of_ties() -> None:
     assert spearman(np.array([2, 2, 2]), np.array([1, 2, 3])) == 0
 
 
-def test_short_training_ranks_distortions_of_unseen_photographs() -> None:
-    """A quarter of the stage's steps, smaller patches: tone, learned last, is not yet asked for."""
-    torch.manual_seed(0)
-    patches = Patches(load_pairs("photos_train", 1, "none"))
-    assessor = NIMA().train()
-    (stage,) = assessor.stages()
-    optimizer = torch.optim.Adam(assessor.parameters(), 1e-3)
-    for step in range(280):
-        batch = patches.batch(step, 10, 64, 1, seed=0, device=torch.device("cpu"))
-        loss = dict(assessor.training_step(batch, stage))["loss"]
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    unseen = [_tensor(pair.hr()[:256, 100:356]) for pair in load_pairs("photos_test", 1, "none")]
-    found = rank_correlations(assessor, unseen)
+def test_a_short_training_ranks_distortions_and_leaves_weights_with_notes(tmp_path: Path) -> None:
+    """A fraction of the recipe's updates and pixels: tone, learned last, is not yet asked for."""
+    file = make(tmp_path, RECIPE.model_copy(update={"steps": 160, "patch": 64, "batch": 10}))
+    notes = json.loads(file.with_suffix(".json").read_text())
+    assert notes["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert notes["recipe"]["steps"] == 160
+    found = notes["examination"]
     assert min(found[kind] for kind in ("blur", "noise", "jpeg", "down_up")) >= 0.6, found
+    load_nima(Weights("nima@photos", file))
+
+
+# --- nima@photos, as it ships ---------------------------------------------------------------------
+
+EXAMINATION = "mean rank correlation with severity on 6 unseen photographs"
+
+
+@pytest.fixture(scope="module")
+def notes() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(PHOTOS.with_suffix(".json").read_text())
+    return found
+
+
+def test_the_file_is_the_one_that_its_notes_describe_and_small(notes: dict[str, Any]) -> None:
+    content = PHOTOS.read_bytes()
+    assert hashlib.sha256(content).hexdigest() == notes["sha256"]
+    assert len(content) + PHOTOS.with_suffix(".json").stat().st_size <= 600_000
+    recipe = {key: value for key, value in notes["recipe"].items() if key != "seed"}
+    assert recipe == RECIPE.model_dump(mode="json"), "the recipe is what `make` follows"
+
+
+def test_the_examination_is_what_the_weights_give(notes: dict[str, Any], place: Path) -> None:
+    assert load_nima(chosen()).examine() == pytest.approx(notes["examination"], abs=1e-3)
+    assert notes["examination"][EXAMINATION] > 0.95
+
+
+def test_the_metric_names_what_ships(notes: dict[str, Any], place: Path) -> None:
+    facts = metric("nima")
+    assert facts.label() == "nima@photos"
+    assert facts.identity() == f"nima@photos v1 {notes['sha256'][:16]}"
+    assert facts.examination() == notes["examination"]
+    assert facts.unavailable() is None
+
+
+def test_blur_costs_marks(place: Path) -> None:
+    image = photographs.chelsea()
+    blurred = np.asarray(Image.fromarray(image).resize((113, 75)).resize(image.shape[1::-1]))
+    score, rules = metric("nima").load("cpu"), protocol("sr-y@1")
+    assert float(score(image, None, rules, 2)) > float(score(blurred, None, rules, 2)) + 1
+
+
+def test_the_assessor_is_frozen_and_comes_where_new_tensors_are_only_described() -> None:
+    with torch.device("meta"):
+        assessor = load_nima(Weights("nima@photos", PHOTOS))
+    assert not assessor.training
+    assert all(not p.requires_grad and p.device.type == "cpu" for p in assessor.parameters())
 
 
 # --- trained on AVA -------------------------------------------------------------------------------
@@ -251,9 +292,8 @@ def test_a_checkpoint_is_understood_however_it_was_saved(
 def test_avas_assessor_sees_the_whole_picture_at_224(mnasnet: torch.nn.Module, place: Path) -> None:
     """Pillow's own resizing, as nima.pytorch evaluates, but for its rounding to whole levels."""
     torch.save(mnasnet.state_dict(), place)
-    source = ava()
-    assert source is not None and source.name == "nima@ava-mnasnet"
-    measure = load_ava(source, "cpu")
+    assert chosen().name == metric("nima").label() == "nima@ava-mnasnet"
+    measure = metric("nima").load("cpu")
     mean, std = torch.tensor(IMAGENET_MEAN).view(3, 1, 1), torch.tensor(IMAGENET_STD).view(3, 1, 1)
     scores = []
     for pixels in (photographs.chelsea(), photographs.astronaut()[:300], photographs.camera()):
@@ -267,23 +307,21 @@ def test_avas_assessor_sees_the_whole_picture_at_224(mnasnet: torch.nn.Module, p
 
 
 def test_the_identity_of_avas_assessor_is_its_file(mnasnet: torch.nn.Module, place: Path) -> None:
-    assert ava() is None
+    assert chosen().name == "nima@photos"
     torch.save(mnasnet.state_dict(), place)
-    source = ava()
-    assert source is not None
     digest = hashlib.sha256(place.read_bytes()).hexdigest()
-    assert source.identity() == f"nima@ava-mnasnet {digest[:16]}"
+    assert metric("nima").identity() == f"nima@ava-mnasnet {digest[:16]}"
+    assert metric("nima").examination() == {}
 
 
 def test_the_users_checkpoint_comes_before_pyiqas(mnasnet: torch.nn.Module, place: Path) -> None:
     theirs = pyiqa.cache_folder() / "NIMA_InceptionV2_ava-b0c77c00.pth"
     theirs.parent.mkdir(parents=True)
     theirs.write_bytes(b"weights")
-    source = ava()
-    assert source is not None and (source.name, source.path) == ("nima@ava-pyiqa", theirs)
+    assert chosen() == Weights("nima@ava-pyiqa", theirs)
+    assert chosen(differentiable=True).name == "nima@photos"
     place.write_bytes(b"weights")
-    source = ava()
-    assert source is not None and (source.name, source.path) == ("nima@ava-mnasnet", place)
+    assert chosen() == chosen(differentiable=True) == Weights("nima@ava-mnasnet", place)
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused_with_the_first_name(

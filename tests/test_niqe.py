@@ -13,7 +13,7 @@ from bench.measure.protocol import protocol
 @pytest.fixture
 def niqe(weights_root: Path) -> Scorer:
     assert weights_root
-    return METRICS["niqe"].load("cpu", None)
+    return METRICS["niqe"].load("cpu")
 
 
 @pytest.mark.data

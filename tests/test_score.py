@@ -30,7 +30,7 @@ from bench.data.images import write_image
 from bench.errors import BenchError
 from bench.measure.metrics import METRICS, ImageScore, Metric, niqe
 from bench.measure.protocol import PROTOCOLS
-from bench.measure.score import FolderScores, cache, networks, score_folder
+from bench.measure.score import FolderScores, cache, score_folder
 from bench.measure.score.answer import to_csv, to_json, to_markdown, write_answer
 from bench.measure.score.cache import ScoreCache, score_key
 from bench.measure.score.pairing import Task
@@ -450,7 +450,7 @@ def level(monkeypatch: pytest.MonkeyPatch) -> Metric:
         return float(sr.mean())
 
     made = Metric("level", "neither", "", 1, reference=False, colour="RGB", sizes="any",
-                  source="this test", load=lambda device, method: score)  # fmt: skip
+                  source="this test", load=lambda device: score)  # fmt: skip
     monkeypatch.setitem(METRICS, "level", made)
     return made
 
@@ -546,9 +546,8 @@ def test_a_folder_that_lacks_images_is_partial_wherever_its_score_stands(folders
 def test_a_network_runs_here_and_its_broken_files_are_named_too(
     folders: Folders, level: Metric, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(METRICS, "level", dataclasses.replace(level, network=True))
-    made = networks.Network(level.load("cpu", None), "weights one", "level@photos")
-    monkeypatch.setattr(networks, "load_networks", lambda names: {"level": made})
+    network = dataclasses.replace(level, network=True, label=lambda: "level@photos")
+    monkeypatch.setitem(METRICS, "level", network)
     for stem in ("a", "b", "c"):
         folders.add(stem, 1)
     found = score_folder(folders.sr, ["level"], 1)
@@ -556,9 +555,8 @@ def test_a_network_runs_here_and_its_broken_files_are_named_too(
     assert to_csv(found).startswith("image,level@photos\n")
     assert "level@photos" in to_markdown(found)
     assert to_json(found)["assessors"] == {"level": "level@photos"}
-    monkeypatch.setattr(
-        networks, "load_networks", lambda names: {"level": made._replace(identity="two")}
-    )
+    other = dataclasses.replace(network, identity=lambda: "other weights")
+    monkeypatch.setitem(METRICS, "level", other)
     assert score_folder(folders.sr, ["level"], 1).computed == 3, "other weights"
     for stem in ("a", "b"):
         file = folders.sr / f"{stem}.png"

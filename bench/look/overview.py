@@ -18,7 +18,7 @@ from bench.errors import BenchError
 from bench.measure.evaluate import Measured, evaluate
 from bench.measure.metrics import METRICS, metric, pyiqa
 from bench.measure.protocol import PROTOCOLS
-from bench.method.contract import Batch, Method, find_method, known_methods, load_method
+from bench.method.contract import Batch, Method, find_method, known_methods
 from bench.records.cell import best_cells, load_records
 from bench.records.place import Place, lock_holder
 from bench.records.store import Store, home
@@ -152,10 +152,9 @@ def study_plan(study: Study, workers: int | None = None) -> Row:
 def _seconds_to_measure(study: Study, method: Method) -> float:
     """Seconds to restore and score all images of a trial, from the first one of each set."""
     scorers = {
-        name: metric(name).load(str(choose_device()), load_method(path) if path else None)
+        name: metric(name).load(str(choose_device()))
         for name in study.evaluate.metrics
         if not metric(name).unavailable()
-        for path in [metric(name).trained_by]
     }
     task, seconds = study.task, 0.0
     names = [n for n in study.evaluate.datasets if not sets.missing(n)]

@@ -50,12 +50,10 @@ class Measured:
         return PROTOCOLS[mine[0].protocol].pool(metric_name, (s.value for s in mine))
 
 
-def load_scorers(
-    names: Sequence[str], device: torch.device, trained: Mapping[str, Method], found: Measured
-) -> dict[str, Scorer]:
-    """Returns a scorer for each metric that can be computed here; notes the others in `found`.
+def load_scorers(names: Sequence[str], device: torch.device, found: Measured) -> dict[str, Scorer]:
+    """Returns a scorer for each metric that can be computed here.
 
-    trained: the finished method behind each metric that needs one, by metric.
+    Notes in `found` why the others cannot be, and which networks stand behind those that can.
     """
     scorers = {}
     for name in names:
@@ -63,7 +61,11 @@ def load_scorers(
         if why := measure.unavailable():
             found.unavailable[name] = why
         else:
-            scorers[name] = measure.load(str(device), trained.get(name))
+            scorers[name] = measure.load(str(device))
+            if label := measure.label():
+                found.assessors[name] = label
+                if facts := measure.examination():
+                    found.examined[label] = dict(facts)
     return scorers
 
 

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pydantic
@@ -84,7 +84,8 @@ class Method(nn.Module):
 
     paper: ClassVar[str] = ""
     """Citation."""
-    task: ClassVar[Task] = "super-resolution"
+    task: ClassVar[Task | Literal["assessment"]] = "super-resolution"
+    """What it restores; "assessment": gives marks instead of images, and can only be trained."""
     tiny: ClassVar[Mapping[str, Any]] = {}
     """Keyword arguments that make the network small, for the contract test."""
     halo: int | None = 32

@@ -16,7 +16,6 @@ from statistics import fmean
 from typing import Any
 
 from bench.errors import BenchError
-from bench.measure.metrics import metric
 from bench.records.cell import Cell, belongs, best_cells, load_cells, write_cell
 from bench.records.place import Place, one_at_a_time, study_lock
 from bench.records.store import Store, content_key
@@ -283,8 +282,6 @@ class Driver:
         total = planned_cells(self.study)
         waiting = {Cell.name_file(job.method, job.trial, job.seed) for job in self.queue}
         self.screen.begin(total, sum(c.file_name not in waiting for c in self.current()))
-        self._prepare()
-        self.screen.prepared()
         while True:
             while len(self.flights) < self.executor.slots and (job := self._next_job()):
                 self._launch(job)
@@ -292,28 +289,6 @@ class Driver:
                 return
             for handle, event in self.executor.events(timeout=0.5):
                 self._listen(handle, event)
-
-    def _prepare(self) -> None:
-        """Trains what the metrics need, with all cores: every trial would have to wait for it."""
-        ahead = list(self.queue)[:1] or [
-            Job(study=self.study, method=name, trial=0, seed=0, store=self.store.root)
-            for name, sampler in self.samplers.items()
-            if len(sampler.keys()) < self.study.trials_of(name)
-        ]
-        needed = any(metric(n).trained_by for n in self.study.evaluate.metrics)
-        if not ahead or not needed:
-            return
-        job = ahead[0].model_copy(update={"prepare": True})
-        handle = self.executor.submit(job, threads=len(os.sched_getaffinity(0)))
-        while True:
-            for _, event in self.executor.events(timeout=0.5):
-                if isinstance(event, Lost | Halt):
-                    raise BenchError(f"{self.study.name}: {event.reason}. Sweep again to go on.")
-                if isinstance(event, Done):
-                    if event.cell.state == "failed":
-                        raise BenchError(f"what the metrics need: {event.cell.reason}")
-                    return
-                self.screen.event(handle, "what the metrics need", event)
 
     def _next_job(self) -> Job | None:
         if self.queue:

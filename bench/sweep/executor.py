@@ -30,7 +30,7 @@ class Executor(Protocol):
     slots: int
     """How many jobs may be in flight."""
 
-    def submit(self, job: Job, threads: int | None = None) -> Handle: ...
+    def submit(self, job: Job) -> Handle: ...
 
     def events(self, timeout: float) -> Iterator[tuple[Handle, Event | Lost]]:
         """Yields what has come within `timeout` seconds, in the order of each job."""
@@ -62,13 +62,12 @@ class LocalExecutor:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self._context = multiprocessing.get_context("forkserver")
         # The first optimizer of a process imports torch._dynamo (1.4 s): once here, not in each.
-        ahead = ["torch._dynamo", "bench.sweep.trial", "bench.measure.metrics.nima"]
-        self._context.set_forkserver_preload(ahead)
+        self._context.set_forkserver_preload(["torch._dynamo", "bench.sweep.trial"])
 
-    def submit(self, job: Job, threads: int | None = None) -> Handle:
-        """Starts a job with its share of the cores, or with `threads`."""
+    def submit(self, job: Job) -> Handle:
+        """Starts a job with its share of the cores."""
         ours, theirs = self._context.Pipe(duplex=False)
-        share = threads or max(1, self._cores // self.slots)
+        share = max(1, self._cores // self.slots)
         slot = min(set(range(self.slots)) - set(self._slots.values()), default=0)
         process = self._context.Process(target=_work, args=(theirs, job, share, slot), daemon=True)
         with no_main_module():

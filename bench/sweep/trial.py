@@ -9,7 +9,7 @@ import io
 import math
 import time
 import traceback
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,12 +24,11 @@ from bench.data.degrade import imresize
 from bench.data.pixels import Image, Input, as_rgb
 from bench.errors import BenchError, Diverged
 from bench.measure.evaluate import Measured, evaluate, load_scorers
-from bench.measure.metrics import metric
 from bench.measure.protocol import usual_protocol
-from bench.method.contract import Method, build_method, find_method, load_method
+from bench.method.contract import Method, build_method, find_method
 from bench.records.cell import Cell, TrainedStage, label_of
 from bench.records.store import Store, content_key
-from bench.study.fields import Study, TaskSection, TrainSection
+from bench.study.fields import Study
 from bench.sweep.identity import environment
 from bench.train.loop import Progress, choose_device
 from bench.train.stages import Note, load_stages, train_stages
@@ -60,8 +59,6 @@ class Job(BaseModel):
     """Where restored images go; None keeps none."""
     prune: bool = False
     """Whether to report the objective while training."""
-    prepare: bool = False
-    """Only trains what the metrics need, for all trials to share."""
 
     @property
     def file_name(self) -> str:
@@ -191,11 +188,7 @@ def _train_and_measure(
 ) -> Iterator[Event]:
     study, store = job.study, Store(job.store)
     device = choose_device(study.train.device if study.train else "auto")
-    names = study.evaluate.metrics
-    assessors = yield from train_assessors(names, study.task, study.train, store, found)
-    if job.prepare:
-        return
-    scorers = load_scorers(study.evaluate.metrics, device, assessors, found)
+    scorers = load_scorers(study.evaluate.metrics, device, found)
     last = [stage.name for stage in method.stages()][-1:]
     reported = 0
     training = (
@@ -216,33 +209,6 @@ def _train_and_measure(
         objectives.update(_objectives(study, method, scorers))
     for dataset in study.evaluate.datasets:
         yield from _measure(job, method, dataset, scorers, found)
-
-
-def train_assessors(
-    metrics: Sequence[str],
-    task: TaskSection,
-    train: TrainSection | None,
-    store: Store,
-    found: Measured,
-) -> Generator[Progress | Note, None, dict[str, Method]]:
-    """Returns the trained method behind each metric that has one, training it if need be.
-
-    Adds its exact name and what its examination found to `found`.
-    """
-    trained: dict[str, Method] = {}
-    for name in metrics:
-        path = metric(name).trained_by
-        if path is None or metric(name).unavailable():
-            continue
-        if published := metric(name).published():
-            found.assessors[name] = published
-            continue
-        stages: list[TrainedStage] = []
-        trained[name] = load_method(path)
-        yield from train_stages(trained[name], task, train, 0, store, stages)
-        found.assessors[name] = stages[-1].name
-        found.examined[stages[-1].name] = stages[-1].examined
-    return trained
 
 
 def _objectives(study: Study, method: Method, scorers: Any) -> dict[str, float]:

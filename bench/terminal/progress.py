@@ -2,15 +2,12 @@
 
 import sys
 import time
-from collections.abc import Generator
-from typing import Any, TypeVar
+from typing import Any
 
 from bench.records.cell import Cell
 from bench.sweep.trial import Scored
 from bench.train.loop import Progress
 from bench.train.stages import Note
-
-T = TypeVar("T")
 
 LINE_EVERY = 10.0  # seconds between lines about one running trial
 
@@ -20,9 +17,6 @@ class Screen:
 
     def begin(self, total: int, done: int) -> None:
         """The sweep has `total` trials (times seeds), `done` of which have a record."""
-
-    def prepared(self) -> None:
-        """What all trials share is there; they begin now."""
 
     def event(self, handle: int, label: str, event: Any) -> None:
         """Something happened in a running trial."""
@@ -42,16 +36,6 @@ def make_screen() -> Screen:
     return Bars() if sys.stderr.isatty() else Lines()
 
 
-def watched(training: Generator[Any, None, T], screen: Screen) -> T:
-    """Shows the progress of a training outside any sweep and returns what it returns."""
-    while True:
-        try:
-            screen.event(0, "what the metrics need", next(training))
-        except StopIteration as end:
-            result: T = end.value
-            return result
-
-
 class Lines(Screen):
     """One line for each thing that ends, and now and then one for a trial under way."""
 
@@ -65,9 +49,6 @@ class Lines(Screen):
         self.began = time.monotonic()
         resumed = f", {done} of them already recorded" if done else ""
         self.note(f"{total} trials to do{resumed}")
-
-    def prepared(self) -> None:
-        self.began = time.monotonic()
 
     def event(self, handle: int, label: str, event: Any) -> None:
         if isinstance(event, Note):
@@ -117,12 +98,6 @@ class Bars(Lines):
         self.live.start()
         super().begin(total, done)
         self.live.update(self.sweep, total=total, completed=done)
-
-    def prepared(self) -> None:
-        super().prepared()
-        for task in self.tasks.values():
-            self.live.remove_task(task)
-        self.tasks.clear()
 
     def event(self, handle: int, label: str, event: Any) -> None:
         if handle not in self.tasks:

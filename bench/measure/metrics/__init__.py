@@ -1,20 +1,18 @@
 """What can be measured: the METRICS literal. One file per measured thing."""
 
+import importlib
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from bench.data.pixels import Image
 from bench.errors import BenchError, unknown
 from bench.errors import Unscorable as Unscorable
-from bench.measure.metrics import fidelity, lpips, nima_ava, niqe, pyiqa, viqet
+from bench.measure.metrics import fidelity, lpips, niqe, pyiqa, viqet
 from bench.measure.protocol import Noted, Protocol
 from bench.records.digest import code_digest
-
-if TYPE_CHECKING:
-    from bench.method.contract import Method
 
 Direction = Literal["higher", "lower", "neither"]
 
@@ -39,17 +37,16 @@ class Metric:
     sizes: str
     """Which images it can score."""
     source: str
-    load: "Callable[[str, Method | None], Scorer]"
-    """(device, trained method) -> scorer. Heavy imports and weights are loaded here."""
+    load: Callable[[str], Scorer]
+    """device -> scorer. Heavy imports and weights are loaded here."""
     unavailable: Callable[[], str | None] = lambda: None
     """Why it cannot be measured on this machine and what to do; None if it can."""
-    published: Callable[[], str | None] = lambda: None
-    """Exact name of published weights on this machine that are used instead of training."""
-    trained_by: str | None = None
-    """Dotted path of a Method that the harness trains first, and then gives to `load`; unless
-    there are published weights."""
     identity: Callable[[], str] = lambda: ""
     """Which weights, or which version of a library, decide the score where that may differ."""
+    label: Callable[[], str] = lambda: ""
+    """Exact name of the network behind it where several can be, such as nima@photos; else ""."""
+    examination: Callable[[], Mapping[str, float | str]] = lambda: {}
+    """What is known of that network and printed below the tables that rest on it."""
     network: bool = False
     """Runs a network: on one device, in one process; the others run in as many as there are."""
     remark: str = ""
@@ -124,45 +121,35 @@ def _from_pyiqa(name: str) -> Metric:
     )  # fmt: skip
 
 
-def _as_it_is(measure: Scorer, device: str, method: "Method | None") -> Scorer:
+def _as_it_is(measure: Scorer, device: str) -> Scorer:
     return measure
 
 
-def _by_niqe(device: str, method: "Method | None") -> Scorer:
+def _by_niqe(device: str) -> Scorer:
     return niqe.scorer()
 
 
-def _by_lpips(net: lpips.Net, device: str, method: "Method | None") -> Scorer:
+def _by_lpips(net: lpips.Net, device: str) -> Scorer:
     return lpips.scorer(device, net)
 
 
-def _by_viqet(part: str, device: str, method: "Method | None") -> Scorer:
+def _by_viqet(part: str, device: str) -> Scorer:
     return viqet.scorer(part)
 
 
-def _by_pyiqa(name: str, device: str, method: "Method | None") -> Scorer:
+def _by_pyiqa(name: str, device: str) -> Scorer:
     return pyiqa.scorer(name, device)
 
 
-def _load_nima(device: str, method: "Method | None") -> Scorer:
-    if method is None:
-        source = nima_ava.ava()
-        assert source is not None, "asked for without a trained assessor"
-        return nima_ava.load_ava(source, device)
-    from bench.measure.metrics import nima  # torch: listing the metrics must stay light
-
-    assert isinstance(method, nima.NIMA)
-    return nima.scorer(method, device)
+def _in_module(path: str) -> dict[str, Any]:
+    """A learned metric's parts, from the module at a dotted path, imported when they are called."""
+    parts = ("load", "identity", "label", "examination")
+    return {name: partial(_call, f"{path}.{name}") for name in parts}
 
 
-def _nima_published() -> str | None:
-    source = nima_ava.ava()
-    return source.name if source else None
-
-
-def _nima_identity() -> str:
-    source = nima_ava.ava()
-    return source.identity() if source else "nima@photos"
+def _call(path: str, *arguments: Any) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)(*arguments)
 
 
 _SSIM = "Wang et al., Image Quality Assessment, IEEE TIP 2004; ssim_index.m"
@@ -252,12 +239,8 @@ METRICS: dict[str, Metric] = {
         Metric(
             "nima", "higher", "", digits=3, reference=False, colour=_WHOLE, sizes="any",
             source="Talebi and Milanfar, NIMA: Neural Image Assessment, IEEE TIP 2018; on AVA's "
-            "votes where its weights are here, else trained by bench: nima@photos",
-            load=_load_nima,
-            published=_nima_published,
-            trained_by="bench.measure.metrics.nima.NIMA",
-            identity=_nima_identity,
-            network=True,
+            "votes where its weights are here, else bench's own: nima@photos",
+            network=True, **_in_module("methods.metrics.nima"),
         ),
         _viqet("viqet", "higher", "MOS", 3, remark=_MOS.format(model="general (day)")),
         _viqet("viqet_night", "higher", "MOS", 3, remark=_MOS.format(model="night")),

@@ -5,11 +5,17 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.data.catalog import Task as Kind
 from bench.errors import BenchError
-from bench.measure.metrics import ImageScore, check_metrics, metric, metric_digest, score_image
+from bench.measure.metrics import (
+    ImageScore,
+    Scorer,
+    check_metrics,
+    metric,
+    metric_digest,
+    score_image,
+)
 from bench.measure.metrics.told import remarks, why_not_finite
 from bench.measure.protocol import PROTOCOLS, Protocol, default_protocol, usual_protocol
 from bench.measure.protocol import protocol as find_protocol
@@ -17,9 +23,6 @@ from bench.measure.score.cache import ScoreCache, score_key
 from bench.measure.score.pairing import Paired, Task, pair_folder
 from bench.measure.score.pool import scoring
 from bench.records.store import home
-
-if TYPE_CHECKING:
-    from bench.measure.score.networks import Network
 
 
 @dataclass
@@ -113,15 +116,11 @@ def score_folder(
         )
     lost = {name: why for name in metrics if (why := metric(name).unavailable())}
     paired = pair_folder(folder, scale, reference=reference, dataset=dataset, template=template)
-    networks: Mapping[str, Network] = {}
-    if heavy := [name for name in metrics if metric(name).network and name not in lost]:
-        from bench.measure.score.networks import load_networks  # torch
-
-        networks = load_networks(heavy)
+    networks = _load_networks([name for name in metrics if name not in lost])
     found = FolderScores(
         folder, dataset or (str(reference) if reference else None), rules.name, scale,
         tuple(dict.fromkeys(metrics)), paired,
-        {name: network.label for name, network in networks.items() if network.label != name},
+        {name: label for name in networks if (label := metric(name).label())},
         {task.stem: {} for task in paired.tasks}, lost,
     )  # fmt: skip
     cache = ScoreCache(home() / "store" / "scores.db")
@@ -142,10 +141,21 @@ def score_folder(
     return found
 
 
+def _load_networks(names: Sequence[str]) -> dict[str, Scorer]:
+    """Returns the scorer of each metric that runs a network, on the best device."""
+    heavy = [name for name in names if metric(name).network]
+    if not heavy:
+        return {}
+    import torch  # only these need it
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return {name: metric(name).load(device) for name in heavy}
+
+
 def _score_all(
     found: FolderScores,
     rules: Protocol,
-    networks: "Mapping[str, Network]",
+    networks: Mapping[str, Scorer],
     cache: ScoreCache,
     workers: int | None,
     progress: Callable[[int, int], None],
@@ -153,12 +163,13 @@ def _score_all(
     """Fills `found.images` from the store and by computing; returns what is wrong with files."""
     tasks, scale = found.paired.tasks, found.scale
     names = [name for name in found.metrics if name not in found.unavailable]
+    whats = {name: _what(name) for name in names}
     keys: dict[str, dict[str, bytes]] = {}
     problems: list[str] = []
 
     def lacking() -> Iterator[tuple[Task, list[str]]]:
         for task in tasks:
-            mine = keys[task.stem] = _keys(task, names, rules, scale, networks)
+            mine = keys[task.stem] = _keys(task, whats, rules, scale)
             ready = cache.look_up(list(mine.values()))
             hits = {name: ready[key] for name, key in mine.items() if key in ready}
             found.images[task.stem].update(hits)
@@ -186,26 +197,27 @@ def _score_all(
 
 
 def _run(
-    task: Task, networks: "Mapping[str, Network]", rules: Protocol, scale: int
+    task: Task, networks: Mapping[str, Scorer], rules: Protocol, scale: int
 ) -> dict[str, ImageScore]:
     sr, hr = task.read()
     return {
-        name: score_image(net.scorer, sr, hr, rules, scale, reference=metric(name).reference)
-        for name, net in networks.items()
+        name: score_image(scorer, sr, hr, rules, scale, reference=metric(name).reference)
+        for name, scorer in networks.items()
     }
 
 
-def _keys(
-    task: Task, names: Sequence[str], rules: Protocol, scale: int, networks: "Mapping[str, Network]"
-) -> dict[str, bytes]:
-    """Metric -> key of its score: files, metric, version, weights, protocol and code."""
+def _what(name: str) -> str:
+    """What decides a metric's score besides images and protocol: version, weights and code."""
+    return f"{name} {metric_digest(name)}"
+
+
+def _keys(task: Task, whats: Mapping[str, str], rules: Protocol, scale: int) -> dict[str, bytes]:
+    """Metric -> key of its score: files, protocol and what decides the metric."""
     restored, original = _digest(task.sr), ""
-    if task.hr and any(metric(name).reference for name in names):
+    if task.hr and any(metric(name).reference for name in whats):
         original = f"{_digest(task.hr.path)} {task.size} {task.hr.derived}"
     keys = {}
-    for name in names:
-        weights = networks[name].identity if name in networks else ""
-        what = f"{name} {weights} {metric_digest(name)}"
+    for name, what in whats.items():
         compared = original if metric(name).reference else ""
         keys[name] = score_key(restored, compared, what, rules.name, str(scale))
     return keys

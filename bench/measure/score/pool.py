@@ -108,7 +108,7 @@ def _compute(task: Task, names: Sequence[str], rules: Protocol, scale: int) -> O
 
 @cache
 def _scorer(name: str) -> Scorer:
-    return metric(name).load("cpu", None)
+    return metric(name).load("cpu")
 
 
 @contextmanager

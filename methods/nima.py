@@ -1,24 +1,22 @@
 """NIMA: predicts how people would score a photograph, as a distribution over the marks 1 to 10.
 
-The published assessor is trained on AVA's votes (nima_ava.py). Without its weights the harness
-trains its own, named `nima@photos`, on photographs under graded distortions: it knows damage, not
-beauty.
+The published network has learned AVA's votes. Ours, `nima@photos`, has learned to rank photographs
+under graded distortions: it knows damage, not beauty. Its weights ship in data/; metrics/nima.py
+chooses which are used.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from bench.data.catalog import Task
 from bench.data.sets import load_pairs
-from bench.measure.metrics.distortions import DISTORTIONS, distort
-from bench.method.contract import Batch, Losses, Method, Stage, to_tensor
+from bench.method import Batch, Losses, Method, Stage, to_tensor
+from methods.data.distortions import DISTORTIONS, distort
+from methods.networks.nima import Compact, mnasnet
 
 BINS = 10
 UNSEEN = ("photos_val", "photos_test")
@@ -26,10 +24,6 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BEST_MEAN, WORST_MEAN, SPREAD = 8.0, 2.0, 1.2  # of the marks taught; the spread is near AVA's
 CLEAN = 0.1  # share of training patches left as they are
 LEVELS = 6  # severities 0, 0.2, ..., 1 that `rank_correlations` asks to rank
-BAND = 1 << 21  # pixels seen at once when scoring
-
-Kind = Literal["compact", "mnasnet"]
-Scorer = Callable[[NDArray[np.uint8], NDArray[np.uint8] | None, Any, int], float]
 
 
 class NIMA(Method):
@@ -43,36 +37,16 @@ class NIMA(Method):
         "Talebi and Milanfar, NIMA: Neural Image Assessment, IEEE TIP 2018, arXiv:1709.05424; "
         "trunk mnasnet: Tan et al., MnasNet, CVPR 2019, arXiv:1807.11626"
     )
-    task: ClassVar[Task] = "enhancement"
-    tiny: ClassVar[dict[str, Any]] = {"steps": 2}
-    halo: int | None = 16
+    task = "assessment"
+    halo = 16
 
-    def __init__(
-        self,
-        *,
-        trunk: Kind = "compact",
-        steps: int = 1000,
-        patch: int = 96,
-        batch: int = 16,
-        learning_rate: float = 1e-3,
-    ) -> None:
+    def __init__(self, *, trunk: Literal["compact", "mnasnet"] = "compact") -> None:
         super().__init__()
-        self.trunk = _mnasnet() if trunk == "mnasnet" else _Compact()
-        self.head = nn.Linear(1280 if trunk == "mnasnet" else _Compact.width, BINS)
+        self.trunk = mnasnet() if trunk == "mnasnet" else Compact()
+        self.head = nn.Linear(1280 if trunk == "mnasnet" else Compact.width, BINS)
         for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("marks", torch.arange(1.0, BINS + 1), persistent=False)
-        self._stage = Stage(
-            "nima@photos",
-            steps=steps,
-            dataset="photos_train",
-            degradation="none",
-            patch=patch,
-            batch=batch,
-            learning_rate=learning_rate,
-            seed=0,
-            depends={"trunk": trunk},
-        )
 
     def forward(self, image: Tensor) -> Tensor:
         """Returns the distribution of marks `(N, 10)` for images `(N, 3, H, W)` in [0, 1].
@@ -80,7 +54,7 @@ class NIMA(Method):
         Unlike a restoring method's, no image. Any size, 48x48 patches included. Differentiable; as
         a loss, put it in eval mode and freeze its parameters.
         """
-        return self.judge(self.features(image).float().mean((2, 3)))
+        return self.distribution(self.features(image).float().mean((2, 3)))
 
     def features(self, image: Tensor) -> Tensor:
         """Returns the trunk's map `(N, width, h, w)`, not yet pooled."""
@@ -88,7 +62,7 @@ class NIMA(Method):
         features: Tensor = self.trunk((image.float() - mean) / std)
         return features
 
-    def judge(self, pooled: Tensor) -> Tensor:
+    def distribution(self, pooled: Tensor) -> Tensor:
         """Returns the distribution `(N, 10)` for pooled features `(N, width)`.
 
         In float32 also under autocast: in bfloat16 a score would move in steps of about 0.03.
@@ -98,12 +72,15 @@ class NIMA(Method):
 
     def score(self, image: Tensor) -> Tensor:
         """Returns the mean mark `(N,)`, 1 to 10, for images `(N, 3, H, W)` in [0, 1]."""
-        distribution: Tensor = self(image)
+        return self.mean_mark(self(image))
+
+    def mean_mark(self, distribution: Tensor) -> Tensor:
+        """Returns the mean mark `(N,)` of distributions `(N, 10)`."""
         return distribution @ self.get_buffer("marks")
 
     def stages(self) -> tuple[Stage, ...]:
-        """One stage; its seed is fixed, so that every trial of every study shares the assessor."""
-        return (replace(self._stage, trains=self, examine=self.examine),)
+        """One stage; the original photographs are distorted afresh in every step."""
+        return (Stage("nima", degradation="none", examine=self.examine),)
 
     def examine(self) -> dict[str, float]:
         """Returns the rank correlations on photographs that it was not trained on.
@@ -118,72 +95,11 @@ class NIMA(Method):
 
     def training_step(self, batch: Batch, stage: Stage) -> Losses:
         """Returns the EMD between predicted and taught marks on freshly distorted `batch.hr`."""
-        generator = torch.Generator().manual_seed((stage.seed or 0) * 1_000_003 + batch.step)
+        generator = torch.Generator().manual_seed(batch.step)
         drawn = torch.rand(len(batch.hr), generator=generator)
         severity = ((drawn - CLEAN) / (1 - CLEAN)).clamp(min=0).to(batch.hr.device)
         image = distort(_other_light(batch.hr, generator), severity, generator, first=batch.step)
         return {"loss": emd(self(image), taught_marks(severity)).mean()}
-
-
-class _Compact(nn.Module):
-    """Logarithmic energy of learned band-pass filters in 4x4 pixels, then four convolutions.
-
-    Sharpness, noise and the empty blocks of JPEG are ratios of such energies. Six plain layers of
-    convolution and ReLU needed more than three times the steps for the same loss.
-    """
-
-    width: ClassVar[int] = 128
-
-    def __init__(self, filters: int = 32) -> None:
-        super().__init__()
-        self.fine, self.coarse = _BandPass(filters), _BandPass(filters)
-        self.layers = nn.Sequential(
-            *_layer(2 * filters + 3, 64, 1),
-            *_layer(64, 64, 3),
-            *_layer(64, self.width, 3, stride=2),
-            *_layer(self.width, self.width, 1),
-        )
-
-    def forward(self, image: Tensor) -> Tensor:
-        height, width = image.shape[-2:]
-        image = F.pad(image, (0, -width % 8, 0, -height % 8), mode="replicate")
-        with torch.autocast(image.device.type, enabled=False):
-            half = F.avg_pool2d(image, 2)
-            fine = F.avg_pool2d(self.fine(image) ** 2, 2)
-            coarse = self.coarse(half) ** 2
-            # 1e-4 is the energy of noise of one grey level: below, nothing is to be seen.
-            energy = torch.log(torch.cat((fine, coarse), 1) + 1e-4)
-            seen = torch.cat((energy, F.avg_pool2d(half, 2)), 1)
-        features: Tensor = self.layers(seen)
-        return features
-
-
-class _BandPass(nn.Module):
-    """5x5 filters, every second pixel, blind to a constant. In float32: bfloat16 would leak it."""
-
-    def __init__(self, filters: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(filters, 3, 5, 5) / 75**0.5)
-
-    def forward(self, image: Tensor) -> Tensor:
-        weight = self.weight - self.weight.mean((2, 3), keepdim=True)
-        return F.conv2d(F.pad(image, (2, 2, 2, 2), mode="replicate"), weight, stride=2)
-
-
-def _layer(inputs: int, outputs: int, kernel: int, stride: int = 1) -> tuple[nn.Module, ...]:
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-    return convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-
-
-def _mnasnet() -> nn.Module:
-    from torchvision.models import mnasnet1_0  # type: ignore[import-untyped]  # ships no types
-
-    layers: nn.Module = mnasnet1_0(weights=None).layers
-    for module in layers.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            # torchvision's 0.0003 is for ImageNet's length: here the means would stay near 0.
-            module.momentum = 0.1
-    return layers
 
 
 def _other_light(image: Tensor, generator: torch.Generator) -> Tensor:
@@ -219,43 +135,6 @@ def emd(p: Tensor, q: Tensor, l: int = 2) -> Tensor:  # noqa: E741  the paper's 
     gap = (p - q).cumsum(1).abs()
     # The root of 0 has no finite slope.
     return (gap**l).mean(1).clamp(min=1e-12) ** (1 / l)
-
-
-def scorer(method: NIMA, device: torch.device | str) -> Scorer:
-    """Returns a function that gives the mean mark of an image as the metric `nima` asks for it.
-
-    The image is uint8, HWC or HW, and seen whole at its own size; reference, protocol and scale do
-    not count. Large images go through the trunk in bands of rows whose features are pooled
-    together: with the compact trunk the same number, with MnasNet's wider view nearly.
-    """
-    method = method.to(device).eval()
-
-    def score(
-        sr: NDArray[np.uint8], hr: NDArray[np.uint8] | None, protocol: Any, scale: int
-    ) -> float:
-        image = torch.from_numpy(np.array(sr)).to(device)
-        image = image[..., None].expand(-1, -1, 3) if image.ndim == 2 else image
-        image = image.permute(2, 0, 1)[None].float() / 255
-        with torch.inference_mode():
-            marks = method.judge(_pool_in_bands(method, image))
-            return float(marks[0] @ method.get_buffer("marks"))
-
-    return score
-
-
-def _pool_in_bands(method: NIMA, image: Tensor) -> Tensor:
-    """The mean of the trunk's features, of at most BAND pixels and their halo at a time."""
-    height, width = image.shape[-2:]
-    rows = max(32, BAND // width // 32 * 32)
-    total, count = torch.zeros(1, method.head.in_features, device=image.device), 0
-    for top in range(0, height, rows):
-        start, end = max(0, top - 32), min(height, top + rows + 32)
-        features = method.features(image[..., start:end, :])
-        stride = 8 if isinstance(method.trunk, _Compact) else 32
-        first, last = (top - start) // stride, -(-(min(height, top + rows) - start) // stride)
-        mine = features[..., first:last, :].float()
-        total, count = total + mine.sum((2, 3)), count + mine.shape[2] * mine.shape[3]
-    return total / count
 
 
 def rank_correlations(nima: NIMA, images: Iterable[Tensor]) -> dict[str, float]:

@@ -1,0 +1,1 @@
+"""Papers' assessors as metrics: `bench.measure.metrics` reaches them by dotted path."""
