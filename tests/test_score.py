@@ -28,13 +28,13 @@ from pytest import approx
 
 from bench.data.images import write_image
 from bench.errors import BenchError
+from bench.measure.answer import to_csv, to_json, to_markdown, write_answer
+from bench.measure.folder import FolderScores, score_folder
 from bench.measure.metrics import METRICS, ImageScore, Metric, niqe
+from bench.measure.pairing import Task
+from bench.measure.pool import scoring
 from bench.measure.protocol import PROTOCOLS
-from bench.measure.score import FolderScores, cache, score_folder
-from bench.measure.score.answer import to_csv, to_json, to_markdown, write_answer
-from bench.measure.score.cache import ScoreCache, score_key
-from bench.measure.score.pairing import Task
-from bench.measure.score.pool import scoring
+from bench.measure.scores import ScoreStore, score_key
 from bench.terminal.counter import Counter
 
 HEIGHT, WIDTH = 20, 24
@@ -692,18 +692,18 @@ def break_database(how: str, file: Path, patch: pytest.MonkeyPatch) -> None:
     elif how == "damaged":
         file.write_bytes(b"what once was a database" * 100)
     elif how == "scrambled":
-        store = ScoreCache(file)
+        store = ScoreStore(file)
         for i in range(500):
             store.store(score_key(str(i)), ImageScore(1.0))
         store.close()
         whole = file.read_bytes()
         file.write_bytes(whole[:4096] + bytes(reversed(whole[4096:])))
     elif how == "another version":
-        ScoreCache(file).close()
+        ScoreStore(file).close()
         with contextlib.closing(real(file)) as database:
             database.execute("PRAGMA user_version = 99")
     elif how == "read-only":
-        ScoreCache(file).close()
+        ScoreStore(file).close()
         uri = f"file:{file}?mode=ro"
         patch.setattr(cache.sqlite3, "connect", lambda *a, **k: real(uri, uri=True))
     elif how == "disk full":
@@ -715,7 +715,7 @@ def break_database(how: str, file: Path, patch: pytest.MonkeyPatch) -> None:
 
         patch.setattr(cache.sqlite3, "connect", small)
     elif how == "locked":
-        ScoreCache(file).close()
+        ScoreStore(file).close()
         holder = real(file, isolation_level=None)
         holder.execute("BEGIN EXCLUSIVE")
         patch.setattr(break_database, "holder", holder, raising=False)
@@ -762,17 +762,17 @@ def test_without_a_store_the_scores_are_given_and_the_trouble_told(
 def test_a_store_that_cannot_grow_still_gives_what_it_has(tmp_path: Path) -> None:
     file = tmp_path / "scores.db"
     keys = [score_key(str(i)) for i in range(2000)]
-    store = ScoreCache(file)
+    store = ScoreStore(file)
     store.store(keys[0], ImageScore(1.5, None, "noted"))
     store.close()
-    store = ScoreCache(file)
+    store = ScoreStore(file)
     assert store._database is not None
     store._database.execute("PRAGMA max_page_count = 4")
     for key in keys[1:]:
         store.store(key, ImageScore(nan, "why"))
     store.close()
     assert store.trouble is not None and "full" in store.trouble
-    store = ScoreCache(file)
+    store = ScoreStore(file)
     assert store.look_up(keys) == {keys[0]: ImageScore(1.5, None, "noted")}
     store.close()
 
@@ -780,7 +780,7 @@ def test_a_store_that_cannot_grow_still_gives_what_it_has(tmp_path: Path) -> Non
 def test_no_process_waits_for_another_ones_slow_metric(tmp_path: Path) -> None:
     """A score that is not yet written holds no lock."""
     file, (one, two) = tmp_path / "scores.db", (score_key("1"), score_key("2"))
-    slow, quick = ScoreCache(file), ScoreCache(file)
+    slow, quick = ScoreStore(file), ScoreStore(file)
     slow.store(one, ImageScore(1.0))
     quick.store(two, ImageScore(2.0))
     began = time.monotonic()
@@ -788,7 +788,7 @@ def test_no_process_waits_for_another_ones_slow_metric(tmp_path: Path) -> None:
     assert time.monotonic() - began < 10
     assert quick.trouble is None
     slow.close()
-    both = ScoreCache(file)
+    both = ScoreStore(file)
     assert both.look_up([one, two]) == {one: ImageScore(1.0), two: ImageScore(2.0)}
     both.close()
 

@@ -113,13 +113,13 @@ def status(study: str, as_json: bool) -> int:
 
     STUDY is a name or a file.
     """
-    from bench.look.overview import study_status
+    from bench.look.status import study_status
 
     found = study_status(_study_name(study))
     if as_json:
         print_json(found)
     else:
-        from bench.look.overview import status_text
+        from bench.look.status import status_text
 
         click.echo(status_text(found))
     return 0
@@ -139,7 +139,7 @@ def check(
     Nothing is trained.
     """
     from bench.api import load_study
-    from bench.look.overview import plan_text, study_plan
+    from bench.look.plan import plan_text, study_plan
 
     with only_json(as_json):
         plan = study_plan(load_study(study, overrides, strict), workers)

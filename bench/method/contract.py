@@ -86,6 +86,8 @@ class Method(nn.Module):
     """Citation."""
     task: ClassVar[Task | Literal["assessment"]] = "super-resolution"
     """What it restores; "assessment": gives marks instead of images, and can only be trained."""
+    tasks: ClassVar[tuple[Task, ...]] = ()
+    """What it can be asked to do; (): its `task` alone."""
     tiny: ClassVar[Mapping[str, Any]] = {}
     """Keyword arguments that make the network small, for the contract test."""
     halo: int | None = 32
@@ -96,6 +98,20 @@ class Method(nn.Module):
     Stands at the head of every report."""
     hyperparameters: dict[str, Any]
     """The constructor's arguments, defaults included."""
+
+    @classmethod
+    def takes_scales(cls) -> bool:
+        """Whether one network serves several scales: its constructor takes `scales`."""
+        return "scales" in inspect.signature(cls.__init__).parameters
+
+    @classmethod
+    def does(cls, task: str) -> bool:
+        """Whether it can be asked to do a task."""
+        return task in (cls.tasks or (cls.task,))
+
+    def at(self, scale: int) -> "Method":
+        """Returns what restores at one scale: itself, unless one network serves several."""
+        return self
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Method":
         method = super().__new__(cls)
@@ -158,9 +174,12 @@ def load_method(path: str, **hyperparameters: Any) -> Method:
 
 
 def build_method(
-    cls: type[Method], hyperparameters: Mapping[str, Any], scale: int | None = None
+    cls: type[Method],
+    hyperparameters: Mapping[str, Any],
+    scale: int | None = None,
+    scales: Sequence[int] = (),
 ) -> Method:
-    """Returns a method in eval mode; `scale` is passed on where the constructor takes one.
+    """Returns a method in eval mode; `scale` and `scales` go to a constructor that takes them.
 
     Raises BenchError for hyper-parameters that the constructor does not take or refuses.
     """
@@ -168,6 +187,8 @@ def build_method(
     asked = scale is not None and "scale" in inspect.signature(cls.__init__).parameters
     if asked and values.setdefault("scale", scale) != scale:
         raise BenchError(f"parameter 'scale': {values['scale']!r} where {scale} is asked for.")
+    if scales and cls.takes_scales():
+        values.setdefault("scales", tuple(scales))
     checked, problems = check_hyperparameters(cls, values)
     if problems:
         raise BenchError("\n".join(problems))

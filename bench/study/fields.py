@@ -31,13 +31,33 @@ class Section(BaseModel):
         return value
 
 
+Scale = Annotated[int, Field(ge=1, le=8)]
+
+
 class TaskSection(Section):
     """What is restored from what."""
 
     kind: Task
-    scale: Annotated[int, Field(ge=1, le=8)]
+    scale: Scale | tuple[Scale, ...]
+    """Several: every method is trained and measured at each."""
     degradation: str = "bicubic"
     """Makes LR from HR for training, and for sets without published LR files."""
+
+    @field_validator("scale")
+    @classmethod
+    def _different(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        if isinstance(value, tuple) and (not value or len(set(value)) < len(value)):
+            raise PydanticCustomError("scales", "needs one whole number, or different ones")
+        return value
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """All of them."""
+        return self.scale if isinstance(self.scale, tuple) else (self.scale,)
+
+    def at(self, scale: int) -> "TaskSection":
+        """Returns the task at one of its scales."""
+        return self.model_copy(update={"scale": scale})
 
 
 class TrainSection(Section):
@@ -106,8 +126,16 @@ class MethodSection(Section):
 
     model_config = ConfigDict(extra="allow")
 
-    use: str
-    """Dotted path of the class."""
+    use: str = ""
+    """Dotted path of the class; none for a row of pictures, and for the row `reference`."""
+    weights: str | None = None
+    """Of a row that is not trained: published:NAME, a file, or STUDY/TRIAL."""
+    begins_from: str | None = None
+    """Weights that training begins with, written as `weights`."""
+    folder: str | None = None
+    """Of a row of pictures made by anything: where they lie."""
+    datasets: tuple[str, ...] | None = None
+    """The sets that this row is measured on; None: all that the study reports."""
 
     @property
     def fixed(self) -> dict[str, Any]:
@@ -135,6 +163,21 @@ class Study(Section):
     """Papers whose printed tables stand beside ours: names of files in reports/published/."""
     header: str = ""
     """The comment at the top of the file: question, cost, expected answer."""
+
+    def key(self, dataset: str, scale: int) -> str:
+        """Returns what names a benchmark in records: the set, and the scale if there are several.
+
+        "set5", or "set5 x2".
+        """
+        return dataset if len(self.task.scales) == 1 else f"{dataset} x{scale}"
+
+    def benchmark_keys(self) -> list[str]:
+        """Returns the names of all benchmarks in records."""
+        return [self.key(*benchmark) for benchmark in self.benchmarks()]
+
+    def benchmarks(self) -> list[tuple[str, int]]:
+        """Returns (set, scale) of all that is reported: the sets at the first scale, and so on."""
+        return [(name, scale) for scale in self.task.scales for name in self.evaluate.datasets]
 
     def trials_of(self, method: str) -> int:
         """Returns how many trials a method with ranges gets: the grid's size at most."""

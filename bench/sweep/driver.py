@@ -20,25 +20,14 @@ from bench.records.cell import Cell, belongs, best_cells, load_cells, write_cell
 from bench.records.place import Place, one_at_a_time, study_lock
 from bench.records.store import Store, content_key
 from bench.study.fields import Study
-from bench.study.space import swept_text
+from bench.study.words import swept_text
 from bench.sweep.executor import Executor, Handle, LocalExecutor, Lost
 from bench.sweep.identity import SETTINGS, Deciding, changes, environment, retrains
+from bench.sweep.rows import planned_cells, seeds_of
 from bench.sweep.sampler import Sampler
+from bench.sweep.screen import Screen
 from bench.sweep.tracking import Tracking
-from bench.sweep.trial import (
-    REPORTS,
-    Done,
-    Event,
-    Halt,
-    Job,
-    Report,
-    Scored,
-    Strip,
-    disk_is_full,
-    planned_cells,
-    seeds_of,
-)
-from bench.terminal.progress import Screen
+from bench.sweep.trial import REPORTS, Done, Event, Halt, Job, Report, Scored, Strip, disk_is_full
 from bench.train.loop import Progress
 from bench.train.stages import Note, stage_history
 

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,12 +15,15 @@ import numpy as np
 import torch
 
 from bench.data import sets
-from bench.measure.evaluate import restoring_digest
 from bench.measure.metrics import metric, metric_digest
+from bench.measure.protocol import protocol
 from bench.method.contract import find_method
+from bench.method.restoring import picture_of
 from bench.records.cell import Cell
+from bench.records.digest import code_digest
 from bench.records.store import content_key
 from bench.study.fields import Study
+from bench.sweep.rows import decided_by, kind_of, protocol_of
 from bench.train.loop import choose_device
 from bench.train.stages import loop_digest, method_digest, pixels_digest
 
@@ -28,7 +32,7 @@ LOOP = "the training loop"
 PIXELS = "the making of pixels"
 RESTORING = "the restoring of pictures"
 REPORTED = "what the study reports, or how"
-_SCORES_ONLY = (RESTORING, REPORTED, "metric ", "images of ")
+_SCORES_ONLY = (RESTORING, REPORTED, "metric ", "images of ", "protocol ")
 """Beginnings of the parts that decide scores and no weights."""
 
 
@@ -42,41 +46,58 @@ class Deciding:
     def parts(self, method: str, swept: Mapping[str, Any], seed: int) -> dict[str, str]:
         """Returns all that decides a cell. One that was recorded with other parts is stale."""
         if method not in self._parts:
-            self._parts[method] = {**self._training(method), **self._scoring()}
+            self._parts[method] = {**self._training(method), **self._scoring(method)}
         return {**self._parts[method], "parameters": content_key({"seed": seed, **swept})}
 
     def _training(self, method: str) -> dict[str, str]:
-        study = self.study
-        use = study.methods[method].use
-        parts = {
-            SETTINGS: study.search_digest(method),
-            f"the code of {use}": method_digest(find_method(use)),
-            LOOP: loop_digest(),
-            PIXELS: pixels_digest(study.task.degradation),
-        }
-        if study.train is not None:
-            parts[f"the training images {study.train.dataset}"] = self._images(study.train.dataset)
+        """What decides weights, or the pictures of a row without a method."""
+        study, section = self.study, self.study.methods[method]
+        parts = {SETTINGS: study.search_digest(method), **decided_by(study, method)}
+        if kind_of(section) in ("trained", "weights"):
+            parts[f"the code of {section.use}"] = method_digest(find_method(section.use))
+        if kind_of(section) == "trained":
+            parts[LOOP] = loop_digest()
+            parts[PIXELS] = pixels_digest(study.task.degradation)
+            if study.train is not None:
+                name = study.train.dataset
+                parts[f"the training images {name}"] = self._images(name)
         return parts
 
-    def _scoring(self) -> dict[str, str]:
+    def _scoring(self, method: str) -> dict[str, str]:
         study = self.study
         datasets = [*([study.select.dataset] if study.select else []), *study.evaluate.datasets]
         names = [*(study.select.objectives if study.select else ()), *study.evaluate.metrics]
+        protocols = {protocol_of(study, name) for name in datasets}
+        on = {"datasets": study.methods[method].datasets, **study.evaluate.model_dump(mode="json")}
         return {
             RESTORING: restoring_digest(),
-            REPORTED: content_key(study.evaluate.model_dump(mode="json")),
+            REPORTED: content_key(on),
             **{f"images of {name}": self._images(name) for name in datasets},
             **{f"metric {name}": self._metric(name) for name in names},
+            **{f"protocol {name}": content_key({"rules": rules_of(name)}) for name in protocols},
         }
 
+    @cache  # noqa: B019  as short-lived as the sweep or the status it serves
     def _images(self, dataset: str) -> str:
         if sets.missing(dataset):
             return "missing"
-        return sets.fingerprint(dataset, self.study.task.scale, self.study.task.degradation)
+        task = self.study.task
+        return " ".join(sets.fingerprint(dataset, s, task.degradation) for s in task.scales)
 
     @staticmethod
     def _metric(name: str) -> str:
         return "unavailable" if metric(name).unavailable() else metric_digest(name)
+
+
+@cache
+def restoring_digest() -> str:
+    """Returns a hash of the code between a trained method and its restored 8-bit picture."""
+    return code_digest(picture_of)
+
+
+def rules_of(name: str) -> str:
+    """Returns what a protocol says of scores, its words for people apart."""
+    return repr(replace(protocol(name), name="", title="", lr=""))
 
 
 def changes(cell: Cell, now: Mapping[str, str]) -> list[str]:
@@ -105,7 +126,11 @@ def environment(study: Study) -> dict[str, str]:
     chosen = choose_device(study.train.device if study.train else "auto")
     gpu = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else ""
     ours = git_state(Path(__file__))
-    files = {name: inspect.getfile(find_method(m.use)) for name, m in study.methods.items()}
+    files = {
+        name: inspect.getfile(find_method(section.use))
+        for name, section in study.methods.items()
+        if kind_of(section) in ("trained", "weights")
+    }
     states = {name: git_state(Path(file)) for name, file in files.items()}
     theirs = {n: f"{s['commit']} {s['tree']}" for n, s in states.items() if s != ours}
     return {

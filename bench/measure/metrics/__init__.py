@@ -108,6 +108,16 @@ def check_metrics(names: Collection[str]) -> None:
         raise BenchError("\n".join(problems) or "no metrics given. Name at least one.")
 
 
+def labels_of(names: Collection[str]) -> dict[str, str]:
+    """Returns metric -> exact name of the network behind it, such as nima -> nima@photos."""
+    return {name: label for name in names if (label := metric(name).label())}
+
+
+def examinations_of(names: Collection[str]) -> dict[str, dict[str, float | str]]:
+    """Returns exact name -> what is known of the network of that name."""
+    return {label: dict(metric(name).examination()) for name, label in labels_of(names).items()}
+
+
 @cache
 def _from_pyiqa(name: str) -> Metric:
     facts = pyiqa.facts(name.removeprefix("pyiqa:"))
