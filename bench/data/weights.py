@@ -28,7 +28,6 @@ class Weights:
 
 
 _TORCHVISION = "https://download.pytorch.org/models"
-_BASICSR = "https://raw.githubusercontent.com/XPixelGroup/BasicSR/master/basicsr/metrics"
 _JUSTIN = "https://web.eecs.umich.edu/~justincj/models"
 _YABORN = "https://github.com/yaBorn/Super-resolution"
 _CARN = "https://raw.githubusercontent.com/nmhkahn/CARN-pytorch/master/checkpoint/carn_m.pth"
@@ -39,12 +38,6 @@ _UNSTATED = "none stated"
 _BSD = "BSD-3-Clause (torchvision)"
 
 WEIGHTS: dict[str, Weights] = {
-    "niqe": Weights(
-        "niqe/niqe_pris_params.npz",
-        f"{_BASICSR}/niqe_pris_params.npz",
-        "2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296",
-        "Apache-2.0",
-    ),
     "alexnet": Weights(
         "alexnet/alexnet-owt-7be5be79.pth",
         f"{_TORCHVISION}/alexnet-owt-7be5be79.pth",

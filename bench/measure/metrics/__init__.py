@@ -241,7 +241,6 @@ METRICS: dict[str, Metric] = {
             source="Mittal, Soundararajan and Bovik, IEEE Signal Processing Letters 2013; "
             "parameters of the authors' release",
             load=lambda device, method: niqe.scorer(),
-            unavailable=niqe.unavailable,
         ),
         _perceptual("lpips", "alex", "AlexNet", smallest=31),
         _perceptual("lpips_vgg", "vgg", "VGG16", smallest=16),
