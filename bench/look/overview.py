@@ -13,12 +13,13 @@ import torch
 
 from bench.data import sets
 from bench.data.images import image_size
-from bench.data.weights import WEIGHTS, why_not
+from bench.data.weights import why_not
 from bench.errors import BenchError
 from bench.measure.evaluate import Measured, evaluate
 from bench.measure.metrics import METRICS, metric, pyiqa
 from bench.measure.protocol import PROTOCOLS
 from bench.method.contract import Batch, Method, find_method, known_methods, load_method
+from bench.method.published import all_weights
 from bench.records.cell import best_cells, load_records
 from bench.records.place import Place, lock_holder
 from bench.records.store import Store, home
@@ -226,7 +227,11 @@ def inventory(what: str) -> list[Row]:
     """Returns what there is of "methods", "datasets", "metrics" or "protocols"."""
     if what == "methods":
         found = [(path, find_method(path)) for path in known_methods()]
-        return [{"name": p, "task": cls.task, "source": cls.paper} for p, cls in found]
+        return [
+            {"name": p, "task": cls.task, "source": cls.paper,
+             "published weights": ", ".join(cls.published)}
+            for p, cls in found
+        ]  # fmt: skip
     if what == "datasets":
         return [
             {"name": n, "images": d.official, "source": d.home, "licence": d.licence,
@@ -275,7 +280,7 @@ def inventory_text(rows: list[Row]) -> str:
 
 def examine() -> Row:
     """Returns versions, device, precision, folders, and the data and weights found."""
-    device = choose_device()
+    device, published = choose_device(), all_weights()
     packages = ("bench", "torch", "numpy", "mlflow", "optuna", "pandas", "pyiqa", "lpips")
     return {
         "python": platform.python_version(),
@@ -287,7 +292,7 @@ def examine() -> Row:
         "home": str(home()),
         "data": str(sets.data_root().resolve()),
         "datasets": {name: sets.missing(name) for name in sets.DATASETS},
-        "weights": {name: why_not(name) for name in WEIGHTS},
+        "weights": {name: why_not(name, published) for name in published},
     }
 
 
