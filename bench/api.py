@@ -26,7 +26,7 @@ from bench.measure.protocol import protocol as find_protocol
 from bench.measure.protocol import usual_protocol
 from bench.measure.scores import ScoreStore
 from bench.method.contract import Method, build_method, find_method
-from bench.method.published import resolve_weights
+from bench.method.published import must_be_given, resolve_weights
 from bench.method.restoring import picture_of, restoring
 from bench.method.weights import load_weights
 from bench.records.cell import Cell, Score, label_of, load_scores
@@ -87,12 +87,13 @@ def run_study(
 
 
 def prepare_method(
-    path: str, parameters: Mapping[str, Any], weights: Path | None, scale: int | None = None
+    path: str, parameters: Mapping[str, Any], weights: Path | str | None, scale: int | None = None
 ) -> Method:
     """Returns a method ready to restore, on the best device.
 
-    path: a dotted path, or "STUDY/TRIAL" for what a sweep has trained. Raises BenchError where it
-    has to be trained and no weights are given: a number from random weights says nothing.
+    path: a dotted path, or "STUDY/TRIAL" for what a sweep has trained. weights: a file, or
+    "published:NAME". Raises BenchError where it has to be trained and no weights are given: a
+    number from random weights says nothing.
     """
     if "/" in path:
         own = {k: v for k, v in parameters.items() if k != "scale"}
@@ -102,11 +103,13 @@ def prepare_method(
     else:
         method = build_method(find_method(path), parameters, scale)
         if weights is not None:
-            load_weights(method, resolve_weights(type(method), str(weights), None, scale))
-        elif method.stages():
+            at = method.hyperparameters.get("scale", scale)
+            load_weights(method, resolve_weights(type(method), str(weights), scale=at))
+        elif must_be_given(method):
+            names = "".join(f", --weights published:{name}" for name in method.published)
             raise BenchError(
-                f"{path} has to be trained. Give its weights with --weights FILE, or train it with "
-                "`bench sweep` and give STUDY/TRIAL."
+                f"{path} has to be trained. Give its weights with --weights FILE{names}, or train "
+                "it with `bench sweep` and give STUDY/TRIAL."
             )
     device = choose_device()
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -144,7 +147,7 @@ def measure_method(
     metrics: Sequence[str],
     *,
     parameters: Mapping[str, Any] | None = None,
-    weights: Path | None = None,
+    weights: Path | str | None = None,
     protocol: str | None = None,
     degradation: str = "bicubic",
     limit: int | None = None,
@@ -216,7 +219,7 @@ def restore_images(
     out: Path,
     *,
     parameters: Mapping[str, Any] | None = None,
-    weights: Path | None = None,
+    weights: Path | str | None = None,
     tile: int | None = None,
 ) -> list[Path]:
     """Restores pictures and writes them as 8-bit PNG into `out`; returns the paths.

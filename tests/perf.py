@@ -134,8 +134,8 @@ def scoring() -> None:
     mine = seconds(lambda: [score(sr, hr, rules, 4) for score in scorers])
     line("PSNR-Y + SSIM-Y, 481x321", mine, seconds(peer), "scikit-image")
     line("PSNR-Y + SSIM-Y, 481x321", mine, seconds(pyiqa_pair(sr, hr), 3), "pyiqa, ycbcr, CPU")
-    if why := metric("niqe").unavailable():
-        print(f"NIQE: {why}")
+    if not niqe_file().is_file():
+        print(f"NIQE: pyiqa's parameters are not on this machine: no {niqe_file()}")
         return
     niqe = metric("niqe").load("cpu")
     other = seconds(pyiqa_niqe(sr), 3)
@@ -152,11 +152,16 @@ def pyiqa_pair(sr: np.ndarray, hr: np.ndarray) -> Callable[[], object]:
     return lambda: [float(measure(first, second)) for measure in measures]
 
 
+def niqe_file() -> Path:
+    """The parameters in the format that pyiqa reads."""
+    return weights_root() / "niqe" / "modelparameters.mat"
+
+
 def pyiqa_niqe(sr: np.ndarray) -> Callable[[], object]:
     """NIQE as pyiqa computes it, with the release's parameters."""
     import pyiqa
 
-    file = weights_root() / "niqe" / "modelparameters.mat"
+    file = niqe_file()
     measure = pyiqa.create_metric("niqe", device="cpu", pretrained_model_path=str(file))
     image = to_tensor(sr, torch.device("cpu"))
     return lambda: float(measure(image))

@@ -467,12 +467,7 @@ def test_a_metric_without_reference_needs_none(folders: Folders, level: Metric) 
     assert (both.stored, both.computed) == (2, 2), "its score does not depend on the reference"
 
 
-def test_niqe_of_a_small_image_is_null_with_its_reason(
-    folders: Folders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    np.savez(tmp_path / "p.npz", mu_pris_param=np.zeros(36), cov_pris_param=np.eye(36))
-    monkeypatch.setattr(niqe, "find", lambda name: tmp_path / "p.npz")
-    monkeypatch.setattr(niqe, "why_not", lambda name: None)
+def test_niqe_of_a_small_image_is_null_with_its_reason(folders: Folders) -> None:
     folders.add("a", 1)
     answer = to_json(folders.score("psnr", "niqe"))
     assert answer["mean"] == {"psnr": approx(decibel(1)), "niqe": None}
@@ -486,10 +481,11 @@ def test_a_metric_that_cannot_be_measured_here_is_null_with_its_reason(
 ) -> None:
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     folders.add("a", 1)
-    found = folders.score("psnr", "niqe")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    found = folders.score("psnr", "lpips_vgg")
     answer = to_json(found)
-    assert answer["mean"]["niqe"] is None and answer["images"][0]["niqe"] is None
-    assert "niqe_pris_params.npz" in answer["unavailable"]["niqe"]
+    assert answer["mean"]["lpips_vgg"] is None and answer["images"][0]["lpips_vgg"] is None
+    assert "vgg16-397923af.pth" in answer["unavailable"]["lpips_vgg"]
     assert to_csv(found).splitlines()[1].endswith(",")
     assert "| -" in to_markdown(found)
 
@@ -705,7 +701,7 @@ def break_database(how: str, file: Path, patch: pytest.MonkeyPatch) -> None:
     elif how == "read-only":
         ScoreStore(file).close()
         uri = f"file:{file}?mode=ro"
-        patch.setattr(cache.sqlite3, "connect", lambda *a, **k: real(uri, uri=True))
+        patch.setattr(sqlite3, "connect", lambda *a, **k: real(uri, uri=True))
     elif how == "disk full":
 
         def small(*arguments: Any, **options: Any) -> sqlite3.Connection:
@@ -713,13 +709,13 @@ def break_database(how: str, file: Path, patch: pytest.MonkeyPatch) -> None:
             database.execute("PRAGMA max_page_count = 1")
             return database
 
-        patch.setattr(cache.sqlite3, "connect", small)
+        patch.setattr(sqlite3, "connect", small)
     elif how == "locked":
         ScoreStore(file).close()
         holder = real(file, isolation_level=None)
         holder.execute("BEGIN EXCLUSIVE")
         patch.setattr(break_database, "holder", holder, raising=False)
-        patch.setattr(cache.sqlite3, "connect", lambda path, timeout: real(path, timeout=0.1))
+        patch.setattr(sqlite3, "connect", lambda path, timeout: real(path, timeout=0.1))
 
 
 @pytest.mark.parametrize(

@@ -310,14 +310,16 @@ def test_several_objectives_cannot_be_pruned(folder: Path) -> None:
 
 
 def test_an_objective_without_its_weights_names_them(folder: Path) -> None:
-    edits = ("maximize: [psnr_y]", "minimize: [niqe]"), ("[psnr_y, ssim_y]", "[psnr_y, niqe]")
-    (line,) = mistakes(folder, *edits)
-    assert line.startswith("small.yaml:7: select.minimize.0: objective 'niqe' cannot be computed")
-    assert "niqe/niqe_pris_params.npz" in line and "https://" in line
+    measured = ("[psnr_y, ssim_y]", "[psnr_y, lpips_vgg]")
+    (line,) = mistakes(folder, ("maximize: [psnr_y]", "minimize: [lpips_vgg]"), measured)
+    start = "small.yaml:7: select.minimize.0: objective 'lpips_vgg' cannot be computed"
+    assert line.startswith(start)
+    assert "vgg16/vgg16-397923af.pth" in line and "https://" in line
 
 
 def test_a_reported_metric_without_its_weights_is_no_mistake(folder: Path) -> None:
-    assert load(folder, ("[psnr_y, ssim_y]", "[psnr_y, niqe]")).evaluate.metrics[1] == "niqe"
+    study = load(folder, ("[psnr_y, ssim_y]", "[psnr_y, lpips_vgg]"))
+    assert study.evaluate.metrics[1] == "lpips_vgg"
 
 
 @pytest.mark.parametrize(

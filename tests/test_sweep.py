@@ -102,7 +102,7 @@ def test_a_sweep_from_nothing_records_every_trial_and_a_second_one_does_nothing(
         SWEPT,
         train="{dataset: photos_train, patch: 32, batch: 2, steps: 5, precision: fp32}",
         select="{dataset: photos_val, maximize: [psnr_y]}",
-        evaluate="{datasets: [photos_test, set5], metrics: [psnr_y, ssim_y, lpips]}",
+        evaluate="{datasets: [photos_test, set5], metrics: [psnr_y, ssim_y, lpips_vgg]}",
         budget="{trials: 2, seeds: [0, 1]}",
     )
     home = tmp_path / ".bench"
@@ -122,7 +122,7 @@ def test_a_sweep_from_nothing_records_every_trial_and_a_second_one_does_nothing(
         }
         assert len(cell["scores"]) == 2 * 4
         assert "set5" in cell["missing"]
-        assert "lpips" in cell["unavailable"]
+        assert "lpips_vgg" in cell["unavailable"]
 
     report = tmp_path / "reports/tiny"
     for name in ("table.md", "table.tex", "scores.csv", "scores.parquet"):

@@ -32,7 +32,7 @@ def evaluate(
     metrics: str,
     protocol: str | None,
     degradation: str,
-    weights: Path | None,
+    weights: str | None,
     params: tuple[str, ...],
     limit: int | None,
     out: Path | None,
@@ -255,7 +255,7 @@ def restore(
     method: str,
     images: tuple[Path, ...],
     out: Path,
-    weights: Path | None,
+    weights: str | None,
     params: tuple[str, ...],
     tile: int | None,
 ) -> int:

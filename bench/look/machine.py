@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from bench.data import sets
-from bench.data.weights import WEIGHTS, why_not
+from bench.data.weights import why_not
 from bench.errors import BenchError
 from bench.measure.metrics import METRICS, pyiqa
 from bench.measure.protocol import PROTOCOLS
 from bench.method.contract import find_method, known_methods
+from bench.method.published import all_weights
 from bench.records.store import home
 from bench.sweep.driver import default_workers
 from bench.train.loop import choose_device, choose_precision
@@ -27,7 +28,11 @@ def inventory(what: str) -> list[Row]:
     """Returns what there is of "methods", "datasets", "metrics" or "protocols"."""
     if what == "methods":
         found = [(path, find_method(path)) for path in known_methods()]
-        return [{"name": p, "task": cls.task, "source": cls.paper} for p, cls in found]
+        return [
+            {"name": p, "task": ", ".join(cls.tasks or (cls.task,)), "source": cls.paper,
+             "published weights": ", ".join(cls.published)}
+            for p, cls in found
+        ]  # fmt: skip
     if what == "datasets":
         return [
             {"name": n, "images": d.official, "source": d.home, "licence": d.licence,
@@ -76,7 +81,7 @@ def inventory_text(rows: list[Row]) -> str:
 
 def examine() -> Row:
     """Returns versions, device, precision, folders, and the data and weights found."""
-    device = choose_device()
+    device, published = choose_device(), all_weights()
     packages = ("bench", "torch", "numpy", "mlflow", "optuna", "pandas", "pyiqa", "lpips")
     return {
         "python": platform.python_version(),
@@ -88,7 +93,7 @@ def examine() -> Row:
         "home": str(home()),
         "data": str(sets.data_root().resolve()),
         "datasets": {name: sets.missing(name) for name in sets.DATASETS},
-        "weights": {name: why_not(name) for name in WEIGHTS},
+        "weights": {name: why_not(name, published) for name in published},
     }
 
 

@@ -18,7 +18,9 @@ from torch.nn import functional as F
 
 from bench.data.catalog import Task
 from bench.data.pixels import Input
+from bench.data.weights import Weights
 from bench.errors import BenchError, unknown
+from bench.method.checkpoints import read_state
 
 Losses = Mapping[str, Tensor] | Iterator[tuple[str, Tensor]]
 
@@ -90,6 +92,9 @@ class Method(nn.Module):
     """What it can be asked to do; (): its `task` alone."""
     tiny: ClassVar[Mapping[str, Any]] = {}
     """Keyword arguments that make the network small, for the contract test."""
+    published: ClassVar[Mapping[str, Weights]] = {}
+    """Weights that the authors published: name -> address, checksum, licence. A study and --weights
+    take them as published:NAME. NAME_x2, NAME_x3 are those of one scale, and go by NAME as well."""
     halo: int | None = 32
     """LR pixels of context that a tile of a large image needs on each side: the radius of the
     receptive field, or the tiles show seams. None: the network must see the whole image."""
@@ -138,6 +143,10 @@ class Method(nn.Module):
     def optimizers(self, stage: Stage) -> Mapping[str, Sequence[nn.Parameter]]:
         """Returns the parameters that each named loss of `training_step` updates."""
         return {"loss": [p for p in self.parameters() if p.requires_grad]}
+
+    def read_weights(self, file: Path) -> Mapping[str, Tensor]:
+        """Returns the state dict in a file of weights; may be extended for the authors' format."""
+        return read_state(file)
 
     def training_step(self, batch: Batch, stage: Stage) -> Losses:
         """Returns the losses of one update, L1 by default.

@@ -242,7 +242,6 @@ METRICS: dict[str, Metric] = {
             source="Mittal, Soundararajan and Bovik, IEEE Signal Processing Letters 2013; "
             "parameters of the authors' release",
             load=_by_niqe,
-            unavailable=niqe.unavailable,
         ),
         _perceptual("lpips", "alex", "AlexNet", smallest=31),
         _perceptual("lpips_vgg", "vgg", "VGG16", smallest=16),
