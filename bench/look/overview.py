@@ -19,16 +19,19 @@ from bench.measure.evaluate import Measured, evaluate
 from bench.measure.metrics import METRICS, metric, pyiqa
 from bench.measure.protocol import PROTOCOLS
 from bench.method.contract import Batch, Method, find_method, known_methods, load_method
+from bench.method.recipe import Recipe, lay, layers, recipe_of
 from bench.records.cell import best_cells, load_records
 from bench.records.place import Place, lock_holder
 from bench.records.store import Store, home
-from bench.study.fields import Study
+from bench.study.fields import MethodSection, Study
 from bench.study.space import swept_text
 from bench.sweep.driver import default_workers
 from bench.sweep.identity import cell_fingerprint
 from bench.sweep.trial import make_method, planned_cells, protocol_of, seeds_of
 from bench.terminal.progress import duration
-from bench.train.loop import Plan, choose_device, choose_precision, make_optimizers, update
+from bench.train.loop import choose_device, choose_precision, update
+from bench.train.optimizers import make_optimizers
+from bench.train.plan import Plan
 from bench.train.stages import plan_stages
 
 Row = dict[str, Any]
@@ -102,7 +105,8 @@ def study_plan(study: Study, workers: int | None = None) -> Row:
         trials = study.trials_of(name) if section.ranges else 1
         torch.set_num_threads(share)
         stages, seconds = [], _seconds_to_measure(study, method)
-        for plan in plan_stages(method, study.task, study.train, study.budget.seeds[0]):
+        seed = study.budget.seeds[0]
+        for plan in plan_stages(method, study.task, study.train, seed, section.train):
             once = plan.stage.seed is not None  # one training serves all seeds and trials
             torch.set_num_threads(cores if once else share)
             ready = store.has("stages", plan.key)
@@ -112,7 +116,8 @@ def study_plan(study: Study, workers: int | None = None) -> Row:
             else:
                 seconds += cost
             stages.append({"name": plan.stage.name, "steps": plan.steps, "seconds": cost,
-                           "in_store": ready, "once": once})  # fmt: skip
+                           "in_store": ready, "once": once,
+                           **_recipe(study, section, plan)})  # fmt: skip
         torch.set_num_threads(cores)
         methods.append(
             {
@@ -135,6 +140,16 @@ def study_plan(study: Study, workers: int | None = None) -> Row:
         "workers": workers,
         "seconds": total,
     }
+
+
+def _recipe(study: Study, section: MethodSection, plan: Plan) -> dict[str, str | dict[str, str]]:
+    """What a stage's recipe says beyond steps and defaults, and the fields it lays itself over."""
+    own, row, once = plan.stage.recipe, section.train, plan.stage.seed is not None
+    whole = lay(layers(own, study.train, row, once))
+    said = {"study": recipe_of(study.train), "stage": own, "method": recipe_of(row)}
+    lost = {name: str(recipe.only(whole.overridden(recipe))) for name, recipe in said.items()}
+    beyond = whole.unusual().only(set(Recipe.model_fields) - {"steps"})
+    return {"recipe": str(beyond), "instead_of": {n: text for n, text in lost.items() if text}}
 
 
 def _seconds_to_measure(study: Study, method: Method) -> float:
@@ -208,6 +223,10 @@ def plan_text(plan: Row) -> str:
             cost = "in the store" if stage["in_store"] else duration(stage["seconds"])
             once = ", once for all trials" if stage["once"] else ""
             lines.append(f"      stage {stage['name']}: {stage['steps']} steps, {cost}{once}")
+            instead = [f"{text} of the {who}" for who, text in stage["instead_of"].items()]
+            if stage["recipe"] or instead:
+                over = f"; not {'; '.join(instead)}" if instead else ""
+                lines.append(f"          {stage['recipe'] or 'all defaults'}{over}")
     lines.append("measured on:")
     for row in plan["datasets"]:
         lines.append(

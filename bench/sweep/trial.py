@@ -31,12 +31,12 @@ from bench.records.cell import Cell, TrainedStage, label_of
 from bench.records.store import Store
 from bench.study.fields import Study, TaskSection, TrainSection
 from bench.sweep.identity import environment
-from bench.train.loop import Progress, choose_device
-from bench.train.stages import Note, train_stages
+from bench.train.loop import MARKS, Note, Progress, choose_device
+from bench.train.stages import train_stages
 
 STRIPS = 3  # sample pictures of each set that go into the run's record
 STRIP = 160  # their side in HR pixels
-REPORTS = 4  # times that a trial under a pruner reports
+REPORTS = MARKS  # times that a trial under a pruner reports
 
 
 class Job(BaseModel):
@@ -183,7 +183,8 @@ def _train_and_measure(
     scorers = load_scorers(study.evaluate.metrics, device, assessors, found)
     last = [stage.name for stage in method.stages()][-1:]
     reported = 0
-    for item in train_stages(method, study.task, study.train, job.seed, store, trained):
+    row = study.methods[job.method].train
+    for item in train_stages(method, study.task, study.train, job.seed, store, trained, row):
         yield item
         if not (job.prune and isinstance(item, Progress) and [item.stage] == last):
             continue

@@ -19,6 +19,7 @@ from bench.data.catalog import Task
 from bench.data.sets import load_pairs
 from bench.measure.metrics.distortions import DISTORTIONS, distort
 from bench.method.contract import Batch, Losses, Method, Stage, to_tensor
+from bench.method.recipe import Recipe
 
 BINS = 10
 UNSEEN = ("photos_val", "photos_test")
@@ -64,12 +65,9 @@ class NIMA(Method):
         self.register_buffer("marks", torch.arange(1.0, BINS + 1), persistent=False)
         self._stage = Stage(
             "nima@photos",
-            steps=steps,
+            Recipe(steps=steps, patch=patch, batch=batch, learning_rate=learning_rate),
             dataset="photos_train",
             degradation="none",
-            patch=patch,
-            batch=batch,
-            learning_rate=learning_rate,
             seed=0,
             depends={"trunk": trunk},
         )
