@@ -1,6 +1,7 @@
 """The state of an unfinished training on disk: written whole or not at all, and forced there."""
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ def read_checkpoint(path: Path) -> tuple[State | None, str]:
     if not path.is_file():
         return None, ""
     try:
+        with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} is damaged")
         state: State = torch.load(path, map_location="cpu", weights_only=True)
         if set(state) != FIELDS:
             raise ValueError(f"holds {', '.join(map(str, state))}")
