@@ -14,6 +14,7 @@ from bench.errors import Unscorable
 from bench.measure.metrics import ImageScore, Scorer, metric, score_image
 from bench.measure.protocol import PROTOCOLS
 from bench.method.contract import Method, to_tensor
+from bench.method.precision import ieee_fp32
 from bench.method.tiles import TILE, WHOLE, in_tiles
 from bench.records.cell import Score, UsedDataset, label_of
 
@@ -106,9 +107,10 @@ def evaluate(
             sets.write_image(save / label_of(dataset) / f"{pair.stem}.png", sr)
         for name, scorer in scorers.items():
             reference = metric(name).reference
-            value, why, note = score_image(
-                scorer, sr, hr, PROTOCOLS[protocol], scale, reference=reference
-            )
+            with ieee_fp32():
+                value, why, note = score_image(
+                    scorer, sr, hr, PROTOCOLS[protocol], scale, reference=reference
+                )
             found.scores.append(Score(dataset, scale, pair.stem, name, protocol, value))
             if why:
                 found.unavailable[f"{name} on {place}"] = why
@@ -128,6 +130,7 @@ def _used(dataset: str, scale: int, degradation: str, count: int) -> UsedDataset
 
 
 @torch.inference_mode()
+@ieee_fp32()
 def restore(method: Method, lr: Tensor, tile: int = TILE, whole: int = WHOLE) -> Tensor:
     """Returns SR `(1, 3, scale*H, scale*W)`, fp32, not clamped, for `lr (1, C, H, W)` in [0, 1].
 

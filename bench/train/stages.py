@@ -13,6 +13,7 @@ import torch
 from bench.data import sets
 from bench.errors import BenchError, Diverged
 from bench.method.contract import Method, Stage, source_digest
+from bench.method.precision import ieee_fp32
 from bench.method.recipe import Recipe, lay, layers
 from bench.records.cell import LAST_UPDATES, TrainedStage
 from bench.records.store import Store, content_key
@@ -190,7 +191,8 @@ def stage_history(store: Store, key: str) -> History:
 
 def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
     checkpoint = store.scratch("stages", plan.key) / "checkpoint.pth"
-    patches = _patches(plan, device, store)
+    with ieee_fp32():
+        patches = _patches(plan, device, store)
     history, curves, seconds = yield from run_steps(plan, patches, device, checkpoint)
     optimizers = plan.owner.optimizers(plan.stage)
     record = TrainedStage(
@@ -238,6 +240,7 @@ def _initialise(method: Method, plans: list[Plan], seed: int) -> None:
         owner.load_state_dict(fresh.state_dict())
 
 
+@ieee_fp32()
 def _examine(plan: Plan) -> dict[str, float | str]:
     plan.owner.eval()
     return dict(plan.stage.examine()) if plan.stage.examine else {}

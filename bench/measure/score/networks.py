@@ -7,6 +7,7 @@ from typing import NamedTuple
 from bench.measure.evaluate import Measured, load_scorers
 from bench.measure.metrics import Scorer, metric
 from bench.method.contract import Method
+from bench.method.precision import ieee_fp32
 from bench.records.store import Store, home
 from bench.study.fields import TaskSection
 from bench.sweep.trial import train_assessors
@@ -35,7 +36,7 @@ def load_networks(names: Sequence[str]) -> dict[str, Network]:
     trained = watched(training, screen)
     scorers = load_scorers(names, choose_device(), trained, found)
     return {
-        name: Network(scorer, _identity(name, trained), found.assessors.get(name, name))
+        name: Network(ieee_fp32()(scorer), _identity(name, trained), found.assessors.get(name, name))
         for name, scorer in scorers.items()
         if metric(name).network
     }
