@@ -26,9 +26,12 @@ from bench.data.weights import weights_root
 from bench.measure.metrics import metric
 from bench.measure.protocol import PROTOCOLS
 from bench.method.contract import Batch, Stage, to_tensor
+from bench.method.recipe import Recipe
 from bench.records.cell import Cell, Score, write_cell
-from bench.train.loop import Plan, choose_device, choose_precision, make_optimizers, update
+from bench.train.loop import choose_device, choose_precision, update
+from bench.train.optimizers import make_optimizers
 from bench.train.patches import Patches
+from bench.train.plan import Plan
 from methods.networks.edsr import EDSRNetwork, ShuffleConv
 from methods.nima_sr import EDSR
 
@@ -93,8 +96,8 @@ def training_step(device: torch.device) -> None:
 
     method = EDSR(scale=4, gamma=0).to(device, memory_format=torch.channels_last).train()
     stage = Stage("sr")
-    plan = Plan(stage, method, "", "photos_train", 4, "bicubic", 1, 96, 16, 1e-4, (), 0,
-                choose_precision("auto", device), device.type)  # fmt: skip
+    recipe = Recipe(steps=1, patch=96, batch=16, precision=choose_precision("auto", device))
+    plan = Plan(stage, method, "", "photos_train", 4, "bicubic", recipe.filled(), 0, device.type)
     optimizers = make_optimizers(plan)
     patches = Patches(sets.load_pairs("photos_train", 4))
     waits: list[float] = []

@@ -15,13 +15,16 @@ from bench.measure.evaluate import evaluate
 from bench.measure.meter import Meter
 from bench.measure.metrics import metric
 from bench.method.contract import Batch, Method
+from bench.method.recipe import Recipe, lay, layers, recipe_of
 from bench.method.restoring import restoring
 from bench.records.store import Store, home
-from bench.study.fields import Study
+from bench.study.fields import MethodSection, Study
 from bench.study.words import duration
 from bench.sweep.driver import default_workers
 from bench.sweep.rows import kind_of, measured_on, methods_of, protocol_of, seeds_of
-from bench.train.loop import Plan, choose_device, make_optimizers, update
+from bench.train.loop import choose_device, update
+from bench.train.optimizers import make_optimizers
+from bench.train.plan import Plan
 from bench.train.stages import plan_stages
 
 Row = dict[str, Any]
@@ -60,7 +63,7 @@ def _row_plan(study: Study, name: str, share: int, shared: dict[str, float]) -> 
         with _threads(share):
             seconds += sum(_seconds_to_measure(study, name, method, scale) for scale in scales)
         if kind_of(section) == "trained":
-            for row in _stage_plans(study, method, scales[0], share):
+            for row in _stage_plans(study, section, method, scales[0], share):
                 if row["once"]:
                     shared[row["key"]] = row["seconds"]
                 else:
@@ -76,15 +79,27 @@ def _row_plan(study: Study, name: str, share: int, shared: dict[str, float]) -> 
     }
 
 
-def _stage_plans(study: Study, method: Method, scale: int, share: int) -> Iterator[Row]:
-    store = Store(home() / "store")
-    for plan in plan_stages(method, study.task.at(scale), study.train, study.budget.seeds[0]):
+def _stage_plans(
+    study: Study, section: MethodSection, method: Method, scale: int, share: int
+) -> Iterator[Row]:
+    store, seed = Store(home() / "store"), study.budget.seeds[0]
+    for plan in plan_stages(method, study.task.at(scale), study.train, seed, section.train):
         once = plan.stage.seed is not None  # one training serves all seeds and trials
         ready = store.has("stages", plan.key)
         with _threads(torch.get_num_threads() if once else share):
             cost = 0.0 if ready else _seconds_to_train(plan)
         yield {"name": plan.stage.name, "steps": plan.steps, "seconds": cost, "in_store": ready,
-               "once": once, "key": plan.key}  # fmt: skip
+               "once": once, **_recipe(study, section, plan), "key": plan.key}  # fmt: skip
+
+
+def _recipe(study: Study, section: MethodSection, plan: Plan) -> dict[str, str | dict[str, str]]:
+    """What a stage's recipe says beyond steps and defaults, and the fields it lays itself over."""
+    own, row, once = plan.stage.recipe, section.train, plan.stage.seed is not None
+    whole = lay(layers(own, study.train, row, once))
+    said = {"study": recipe_of(study.train), "stage": own, "method": recipe_of(row)}
+    lost = {name: str(recipe.only(whole.overridden(recipe))) for name, recipe in said.items()}
+    beyond = whole.unusual().only(set(Recipe.model_fields) - {"steps"})
+    return {"recipe": str(beyond), "instead_of": {n: text for n, text in lost.items() if text}}
 
 
 @contextmanager
@@ -155,6 +170,10 @@ def plan_text(plan: Row) -> str:
             cost = "in the store" if stage["in_store"] else duration(stage["seconds"])
             once = ", once for all trials" if stage["once"] else ""
             lines.append(f"      stage {stage['name']}: {stage['steps']} steps, {cost}{once}")
+            instead = [f"{text} of the {who}" for who, text in stage["instead_of"].items()]
+            if stage["recipe"] or instead:
+                over = f"; not {'; '.join(instead)}" if instead else ""
+                lines.append(f"          {stage['recipe'] or 'all defaults'}{over}")
     lines.append("measured on:")
     for row in plan["datasets"]:
         lines.append(

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypedDict
 
 import numpy as np
 import pydantic
@@ -21,8 +21,23 @@ from bench.data.pixels import Input
 from bench.data.weights import Weights
 from bench.errors import BenchError, unknown
 from bench.method.checkpoints import read_state
+from bench.method.recipe import Recipe
 
 Losses = Mapping[str, Tensor] | Iterator[tuple[str, Tensor]]
+
+
+NOTHING_SAID = Recipe()
+
+
+class Group(TypedDict):
+    """Parameters whose learning rate is `rate` times that of the recipe."""
+
+    params: Sequence[nn.Parameter]
+    rate: float
+
+
+Parameters = Sequence[nn.Parameter] | Sequence[Group]
+"""What a loss updates: parameters, or groups of them with rates of their own."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +64,8 @@ class Stage:
     """
 
     name: str
-    steps: int | None = None
-    """Updates."""
+    recipe: Recipe = NOTHING_SAID
+    """How it is trained, over what the study's `train` section says of every stage."""
     target: Callable[[Tensor], Tensor] | None = None
     """HR images `(N, 3, H, W)` in [0, 1] -> what this stage learns to produce, same shape. Called
     under no_grad when the stage begins, for each image once, and stored."""
@@ -66,12 +81,9 @@ class Stage:
     dataset: str | None = None
     degradation: str | None = None
     """"none" gives LR that equals HR, at scale 1. None: the study's task's."""
-    patch: int | None = None
-    """HR pixels."""
-    batch: int | None = None
-    learning_rate: float | None = None
     seed: int | None = None
-    """A fixed seed makes one stage serve every seed of every study, at the device's precision."""
+    """A fixed seed makes one stage serve every seed of every study. Of a study's recipe it takes at
+    most steps, batch, patch and learning rate, where its own leaves them open."""
     examine: Callable[[], Mapping[str, float | str]] | None = None
     """Called once, in eval mode, when the stage has been trained: numbers and words that show what
     it has learned. They are stored with the stage and printed below the tables that rest on it."""
@@ -140,8 +152,12 @@ class Method(nn.Module):
         """Returns what is to be trained, in order; nothing to train: ()."""
         return ()
 
-    def optimizers(self, stage: Stage) -> Mapping[str, Sequence[nn.Parameter]]:
-        """Returns the parameters that each named loss of `training_step` updates."""
+    def optimizers(self, stage: Stage) -> Mapping[str, Parameters]:
+        """Returns the parameters that each named loss of `training_step` updates.
+
+        Parameters, or groups such as `{"params": [...], "rate": 0.1}`, which learn at a tenth of
+        the recipe's rate.
+        """
         return {"loss": [p for p in self.parameters() if p.requires_grad]}
 
     def read_weights(self, file: Path) -> Mapping[str, Tensor]:
@@ -157,6 +173,24 @@ class Method(nn.Module):
         reads from top to bottom.
         """
         return {"loss": F.l1_loss(self(batch.lr), batch.target)}
+
+
+def groups_of(method: Method, stage: Stage) -> dict[str, list[Group]]:
+    """Returns what each named loss of a stage updates, as groups: one of rate 1 if none are made.
+
+    >>> groups_of(Method(), Stage("none"))
+    {'loss': [{'params': [], 'rate': 1.0}]}
+    """
+    groups: dict[str, list[Group]] = {}
+    for name, trained in method.optimizers(stage).items():
+        own: list[Group] = [
+            {"params": list(item["params"]), "rate": item["rate"]}
+            for item in trained
+            if not isinstance(item, nn.Parameter)
+        ]
+        plain = [item for item in trained if isinstance(item, nn.Parameter)]
+        groups[name] = own or [{"params": plain, "rate": 1.0}]
+    return groups
 
 
 def to_tensor(image: Input, device: torch.device) -> Tensor:

@@ -10,10 +10,12 @@ from bench.data.pixels import Image, Input, quantise
 from bench.data.sets import Pair
 from bench.errors import Unscorable
 from bench.method.contract import Method, to_tensor
+from bench.method.precision import ieee_fp32
 from bench.method.tiles import TILE, WHOLE, in_tiles
 
 
 @torch.no_grad()
+@ieee_fp32()
 def restore(method: Method, lr: Tensor, tile: int = TILE, whole: int = WHOLE) -> Tensor:
     """Returns SR `(1, 3, scale*H, scale*W)`, fp32, not clamped, for `lr (1, C, H, W)` in [0, 1].
 

@@ -3,32 +3,17 @@
 import hashlib
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field, StrictBool, ValidationInfo, field_validator
 
 from bench.data.catalog import Task
+from bench.study.recipe import RecipeSection, wrong
+from bench.study.section import Section
 from bench.study.space import Range, is_range, parse_range
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 """Also a folder's name and part of an address."""
 METHOD_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 """Also part of a file's name."""
-
-
-class Section(BaseModel):
-    """Part of a study file. Unknown keys and wrong types are errors, and nothing changes later."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        field = cls.model_fields.get(info.field_name or "")
-        if isinstance(value, bool) and field is not None and field.annotation is not bool:
-            raise PydanticCustomError("no_bool", "a true or false makes no sense here")
-        return value
 
 
 Scale = Annotated[int, Field(ge=1, le=8)]
@@ -47,7 +32,7 @@ class TaskSection(Section):
     @classmethod
     def _different(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
         if isinstance(value, tuple) and (not value or len(set(value)) < len(value)):
-            raise PydanticCustomError("scales", "needs one whole number, or different ones")
+            raise wrong("needs one whole number, or different ones")
         return value
 
     @property
@@ -60,21 +45,21 @@ class TaskSection(Section):
         return self.model_copy(update={"scale": scale})
 
 
-class TrainSection(Section):
-    """The default of every stage that does not say otherwise."""
+class TrainSection(RecipeSection):
+    """The recipe of every stage that does not say otherwise, and what it is trained on."""
 
     dataset: str
-    patch: Annotated[int, Field(ge=8)] = 48
-    """HR pixels."""
-    batch: Annotated[int, Field(ge=1)] = 16
-    steps: Annotated[int, Field(ge=1)]
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
-    halve_at: tuple[int, ...] = ()
-    """Steps at which the learning rate is halved."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 autocast where the device multiplies bf16 natively, else fp32."""
     device: str = "auto"
     """auto: cuda where there is one, else cpu."""
+    halve_at: tuple[int, ...] = ()
+    """Another word for rate: {halve: [...]}."""
+
+    @field_validator("halve_at")
+    @classmethod
+    def _is_the_only_schedule(cls, value: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        if value and info.data.get("rate") is not None:
+            raise wrong("halve_at and rate exclude each other")
+        return value
 
 
 class SelectSection(Section):
@@ -136,6 +121,8 @@ class MethodSection(Section):
     """Of a row of pictures made by anything: where they lie."""
     datasets: tuple[str, ...] | None = None
     """The sets that this row is measured on; None: all that the study reports."""
+    train: RecipeSection | None = None
+    """The recipe of this row's stages, over what the study and the stages say themselves."""
 
     @property
     def fixed(self) -> dict[str, Any]:

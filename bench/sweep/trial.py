@@ -46,12 +46,12 @@ from bench.sweep.rows import (
     scales_of,
     source_of,
 )
-from bench.train.loop import Progress, choose_device
-from bench.train.stages import Note, load_stages, train_stages
+from bench.train.loop import MARKS, Note, Progress, choose_device
+from bench.train.stages import load_stages, train_stages
 
 STRIPS = 3  # sample pictures of each set that go into the run's record
 STRIP = 160  # their side in HR pixels
-REPORTS = 4  # times that a trial under a pruner reports
+REPORTS = MARKS  # times that a trial under a pruner reports
 UNCHOSEN = ("folder", "reference")  # rows of pictures that the sampler has no say in
 
 
@@ -222,7 +222,7 @@ def _train_and_measure(job: Job, result: Result) -> Iterator[Event]:
         result.objectives = {name: fmean(values) for name, values in objectives.items()}
         order = {name: place for place, name in enumerate(study.evaluate.metrics)}
         result.scores.sort(key=lambda s: order[s.metric])
-        _, result.skipped = measured_on(study, job.method)
+        result.skipped |= measured_on(study, job.method)[1]
 
 
 def _with_methods(
@@ -263,7 +263,8 @@ def _train(
     last = [stage.name for stage in method.stages()][-1:]
     first = scales_of(study, job.method).index(scale) * REPORTS
     reported = 0
-    for item in train_stages(method, task, study.train, job.seed, store, result.stages):
+    row = section.train
+    for item in train_stages(method, task, study.train, job.seed, store, result.stages, row):
         yield item
         if not (job.prune and isinstance(item, Progress) and [item.stage] == last):
             continue

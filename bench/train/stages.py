@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,43 +14,44 @@ from bench.data.degrade import find_degradation
 from bench.data.sets import Pair
 from bench.errors import BenchError, Diverged
 from bench.method.contract import Method, Stage
+from bench.method.precision import ieee_fp32
+from bench.method.recipe import Recipe, lay, layers
 from bench.records.cell import LAST_UPDATES, TrainedStage
 from bench.records.digest import code_digest
 from bench.records.store import Store, content_key
 from bench.study.fields import TaskSection, TrainSection
-from bench.train.loop import (
-    History,
-    Plan,
-    Progress,
-    choose_device,
-    choose_precision,
-    run_steps,
-)
+from bench.study.recipe import RecipeSection
+from bench.train.curves import History
+from bench.train.loop import Note as Note
+from bench.train.loop import Progress, choose_device, choose_precision, run_steps
+from bench.train.optimizers import rates
 from bench.train.patches import Patches
+from bench.train.plan import Plan
 from bench.train.targets import read_targets, write_targets
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something worth a line of text, such as a stage that begins."""
-
-    text: str
-
 
 Trained = Iterator[Progress | Note]
 
 
 def plan_stages(
-    method: Method, task: TaskSection, train: TrainSection | None, seed: int
+    method: Method,
+    task: TaskSection,
+    train: TrainSection | None,
+    seed: int,
+    row: RecipeSection | None = None,
 ) -> list[Plan]:
     """Returns a method's stages in order, each with its key in the store.
 
-    Raises BenchError where a stage leaves something to a study that has no `train` section.
+    row: the recipe that a study has for this method alone. Raises BenchError where a stage leaves
+    something to a study that does not say it.
     """
     plans: list[Plan] = []
     keys: list[str] = []
     for stage in method.stages():
-        plan = _plan(method, stage, task, train, seed, keys)
+        try:
+            plan = _plan(method, stage, task, train, row, seed, keys)
+        except BenchError as error:
+            name = f"{type(method).__name__}, stage {stage.name!r}"
+            raise BenchError(f"{name}: {error}") from None
         keys.append(plan.key)
         plans.append(plan)
     return plans
@@ -62,34 +62,37 @@ def _plan(
     stage: Stage,
     task: TaskSection,
     train: TrainSection | None,
+    row: RecipeSection | None,
     seed: int,
     before: list[str],
 ) -> Plan:
     owner = stage.trains or method
     degradation = stage.degradation or task.degradation
     scale = 1 if degradation == "none" else owner.hyperparameters.get("scale", task.scale)
-    train = train or _train_of_stage(method, stage)
-    device = choose_device(train.device)
+    dataset = stage.dataset or (train.dataset if train else "")
+    recipe = lay(layers(stage.recipe, train, row, stage.seed is not None)).filled()
+    if not dataset or (recipe.steps is None and recipe.epochs is None):
+        raise BenchError(
+            "has to be trained, and nothing says on what or how long. Give a study with "
+            "train: {dataset: ..., steps: ...}, or weights with --weights FILE."
+        )
+    if why := sets.missing(dataset):
+        raise BenchError(f"training set {dataset!r} is not on this machine: {why}")
+    rates(owner.optimizers(stage), recipe)
+    device = choose_device(train.device if train else "auto")
     filled: dict[str, Any] = {
-        "dataset": stage.dataset or train.dataset,
+        "dataset": dataset,
         "scale": scale,
         "degradation": degradation,
-        "steps": train.steps if stage.steps is None else stage.steps,
-        "patch": stage.patch or train.patch,
-        "batch": stage.batch or train.batch,
-        "learning_rate": stage.learning_rate or train.learning_rate,
-        "halve_at": () if stage.learning_rate else train.halve_at,
         "seed": seed if stage.seed is None else stage.seed,
-        "precision": choose_precision(
-            "auto" if stage.seed is not None else train.precision, device
-        ),
         "device": device.type,
     }
-    if why := sets.missing(filled["dataset"]):
-        raise BenchError(f"training set {filled['dataset']!r} is not on this machine: {why}")
+    recipe = _in_steps(recipe, dataset, scale, degradation).model_copy(
+        update={"precision": choose_precision(recipe.precision or "auto", device)}
+    )
     determines = {
         **filled,
-        "halve_at": list(filled["halve_at"]),
+        **recipe.model_dump(mode="json", exclude_none=True),
         "before": before,
         "name": stage.name,
         "target": stage.target is not None,
@@ -98,26 +101,26 @@ def _plan(
         "source": method_digest(type(owner)),
         "loop": loop_digest(),
         "pixels": pixels_digest(degradation),
-        "data": sets.fingerprint(filled["dataset"], scale, degradation),
+        "data": sets.fingerprint(dataset, scale, degradation),
     }
     try:
         key = content_key(determines)
     except (TypeError, ValueError) as error:
         raise BenchError(
-            f"{type(owner).__name__}, stage {stage.name!r}: depends must hold plain numbers, "
-            f"words, lists and mappings ({error})."
+            f"depends must hold plain numbers, words, lists and mappings ({error})."
         ) from None
-    return Plan(stage, owner, key, **filled)
+    return Plan(stage, owner, key, recipe=recipe, **filled)
 
 
-def _train_of_stage(method: Method, stage: Stage) -> TrainSection:
-    """Settings for a stage that fills in everything itself, without a train section."""
-    if stage.steps is None or stage.dataset is None:
-        raise BenchError(
-            f"{type(method).__name__} has to be trained (stage {stage.name!r}), and no train "
-            "section says on what. Give a study with train:, or weights with --weights FILE."
-        )
-    return TrainSection(dataset=stage.dataset, steps=max(stage.steps, 1))
+def _in_steps(recipe: Recipe, dataset: str, scale: int, degradation: str) -> Recipe:
+    """The same with nothing counted in epochs: as many updates as it takes to see each image."""
+    if recipe.epochs is None and not (recipe.rate and recipe.rate.counts_epochs):
+        return recipe
+    assert recipe.batch is not None
+    epoch = -(-len(sets.load_pairs(dataset, scale, degradation)) // recipe.batch)
+    steps = recipe.steps if recipe.epochs is None else recipe.epochs * epoch
+    rate = recipe.rate and recipe.rate.in_steps(epoch)
+    return recipe.model_copy(update={"steps": steps, "epochs": None, "rate": rate})
 
 
 @cache
@@ -146,14 +149,16 @@ def train_stages(
     seed: int,
     store: Store,
     trained: list[TrainedStage],
+    row: RecipeSection | None = None,
 ) -> Trained:
     """Brings a method through its stages; yields progress, appends to `trained` what was done.
 
-    Afterwards the method is in eval mode on the training device. Raises Diverged, BenchError.
+    row: the recipe that a study has for this method alone. Afterwards the method is in eval mode on
+    the training device. Raises Diverged, BenchError.
     """
     device = choose_device(train.device if train else "auto")
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    plans = plan_stages(method, task, train, seed)
+    plans = plan_stages(method, task, train, seed, row)
     _initialise(method, plans, seed)
     for plan in plans:
         notes: list[str] = []
@@ -225,15 +230,15 @@ def stage_history(store: Store, key: str) -> History:
 
 def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
     checkpoint = store.scratch("stages", plan.key) / "checkpoint.pth"
-    patches = _patches(plan, device, store)
+    with ieee_fp32():
+        patches = _patches(plan, device, store)
     history, curves, seconds = yield from run_steps(plan, patches, device, checkpoint)
     optimizers = plan.owner.optimizers(plan.stage)
-    parameters = {p for group in optimizers.values() for p in group}
     record = TrainedStage(
         name=plan.stage.name,
         key=plan.key,
         steps=plan.steps,
-        parameters=sum(p.numel() for p in parameters),
+        parameters=sum(p.numel() for p in set(plan.trained())),
         seconds=seconds,
         reused=False,
         precision=plan.precision,
@@ -274,6 +279,7 @@ def _initialise(method: Method, plans: list[Plan], seed: int) -> None:
         owner.load_state_dict(fresh.state_dict())
 
 
+@ieee_fp32()
 def _examine(plan: Plan) -> dict[str, float | str]:
     plan.owner.eval()
     return dict(plan.stage.examine()) if plan.stage.examine else {}
