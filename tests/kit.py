@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,9 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
+
+from bench.data.mapped import Mapped
+from bench.data.pixels import Samples
 
 BENCH = Path(sys.executable).with_name("bench")
 PATIENCE = 100.0  # seconds, on a machine that does a lot besides
@@ -165,6 +168,14 @@ def make_world(folder: Path) -> Path:
     write_pictures(folder / "data/Set14/HR", 2, first=10)
     write_pictures(folder / "data/BSD100/HR", 2, first=20)
     return folder
+
+
+def mapped(images: Sequence[Samples]) -> Mapped:
+    """Images named image0, image1, ... as the store keeps them, in memory."""
+    height, width = np.array([image.shape[:2] for image in images], np.int64).T
+    pixels = np.concatenate([image.reshape(-1, image.shape[2]) for image in images])
+    stems = np.array([f"image{i}" for i in range(len(images))])
+    return Mapped(pixels, stems, np.cumsum(height * width) - height * width, height, width)
 
 
 @dataclass

@@ -27,8 +27,10 @@ from bench.measure.metrics import metric
 from bench.measure.protocol import PROTOCOLS
 from bench.method.contract import Batch, Stage, to_tensor
 from bench.records.cell import Cell, Score, write_cell
+from bench.records.store import Store
+from bench.train.batches import Patches
 from bench.train.loop import Plan, choose_device, choose_precision, make_optimizers, update
-from bench.train.patches import Patches
+from bench.train.pixels import Source, open_pixels
 from methods.networks.edsr import EDSRNetwork, ShuffleConv
 from methods.nima_sr import EDSR
 
@@ -96,12 +98,14 @@ def training_step(device: torch.device) -> None:
     plan = Plan(stage, method, "", "photos_train", 4, "bicubic", 1, 96, 16, 1e-4, (), 0,
                 choose_precision("auto", device), device.type)  # fmt: skip
     optimizers = make_optimizers(plan)
-    patches = Patches(sets.load_pairs("photos_train", 4))
+    with tempfile.TemporaryDirectory() as folder:  # what is mapped stays when the file has gone
+        pixels = open_pixels([Source("photos_train", 4, "bicubic")], Store(Path(folder)))
+    patches = Patches(pixels, batch=16, patch=96, seed=0, device=device)
     waits: list[float] = []
 
     def our_step() -> float:
         began = time.perf_counter()
-        batch: Batch = patches.batch(len(waits), 16, 96, 4, seed=0, device=device)
+        batch: Batch = patches.batch(len(waits))
         waits.append(time.perf_counter() - began)
         return float(update(method, stage, batch, optimizers, plan)["loss"])
 

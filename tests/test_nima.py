@@ -21,7 +21,9 @@ from bench.measure.metrics.nima import NIMA, emd, rank_correlations, scorer, spe
 from bench.measure.metrics.nima_ava import ava, load_ava, load_mnasnet
 from bench.measure.protocol import protocol
 from bench.method import Batch
-from bench.train.patches import Patches
+from bench.records.store import Store, home
+from bench.train.batches import Patches
+from bench.train.pixels import Source, open_pixels
 
 
 def _tensor(pixels: np.ndarray) -> Tensor:
@@ -176,12 +178,13 @@ def test_spearman_shares_the_rank_of_ties() -> None:
 def test_short_training_ranks_distortions_of_unseen_photographs() -> None:
     """A quarter of the stage's steps, smaller patches: tone, learned last, is not yet asked for."""
     torch.manual_seed(0)
-    patches = Patches(load_pairs("photos_train", 1, "none"))
+    pixels = open_pixels([Source("photos_train", 1, "none")], Store(home() / "store"))
+    patches = Patches(pixels, batch=10, patch=64, seed=0, device=torch.device("cpu"))
     assessor = NIMA().train()
     (stage,) = assessor.stages()
     optimizer = torch.optim.Adam(assessor.parameters(), 1e-3)
     for step in range(280):
-        batch = patches.batch(step, 10, 64, 1, seed=0, device=torch.device("cpu"))
+        batch = patches.batch(step)
         loss = dict(assessor.training_step(batch, stage))["loss"]
         optimizer.zero_grad()
         loss.backward()

@@ -13,16 +13,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.data import sets
 from bench.errors import BenchError, Diverged
 from bench.look.check import load_study
 from bench.method import Batch, Method, Stage, build_method
 from bench.records.cell import TrainedStage
-from bench.records.store import Store
+from bench.records.store import Store, home
 from bench.study.fields import TaskSection, TrainSection
 from bench.train import loop as train
+from bench.train.batches import Patches
 from bench.train.loop import Plan, make_optimizers, run_steps, update
-from bench.train.patches import Patches
+from bench.train.pixels import Source, open_pixels
 from bench.train.stages import plan_stages, train_stages
 from methods import rescnn_gan
 from methods.networks.discriminators import ResCNNDiscriminator, SRGANDiscriminator
@@ -56,6 +56,11 @@ def plan_of(method: Method, steps: int = 1, **changes: Any) -> Plan:
         patch=16, batch=2, learning_rate=1e-3, halve_at=(), seed=0, precision="fp32", device="cpu",
     )  # fmt: skip
     return replace(plan, **changes)
+
+
+def patches_of(dataset: str, scale: int, degradation: str) -> Patches:
+    pixels = open_pixels([Source(dataset, scale, degradation)], Store(home() / "store"))
+    return Patches(pixels, batch=2, patch=16, seed=0, device=CPU)
 
 
 def one_update(method: Method, step: int = 0) -> dict[str, Tensor]:
@@ -241,7 +246,7 @@ def test_a_gan_that_goes_on_ends_bit_by_bit_where_an_uninterrupted_one_does(
         train, "time", SimpleNamespace(monotonic=lambda: late[0] + 1e-3 * next(clock))
     )
     monkeypatch.setattr(rescnn_gan, "FLAT", 10.0)  # so that there is something to count
-    patches = Patches(sets.load_pairs("set5", 4, "blur_noise"))
+    patches = patches_of("set5", 4, "blur_noise")
 
     def start(method: Method, name: str) -> Any:
         (tmp_path / name).mkdir(exist_ok=True)
@@ -334,7 +339,7 @@ def test_a_state_must_last_to_be_a_collapse() -> None:
 
 def test_a_generator_gone_wrong_is_divergence(small_sets: Path, tmp_path: Path) -> None:
     method = make()
-    patches = Patches(sets.load_pairs("set5", 4, "blur_noise"))
+    patches = patches_of("set5", 4, "blur_noise")
     with torch.no_grad():
         next(method.generator.parameters()).fill_(math.nan)
     with pytest.raises(Diverged, match=r"^stage gan: .* at step 1 is nan\. The learning rate"):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from bench.data.images import read_image, write_image
+from bench.data.mapped import read_mapped
 from bench.errors import BenchError
 from bench.method import Method, Stage
 from bench.records.cell import TrainedStage
@@ -496,8 +497,7 @@ def test_a_target_is_made_once_for_each_image_and_learned(
     assert [shape for shape, _, _ in method.seen] == [(1, 3, 32, 40), (1, 3, 36, 28)]
     assert all(0 <= low < high <= 1 for _, low, high in method.seen)
 
-    folder = store.entry("targets", record.key)
-    stored = np.fromfile(folder / "targets.u16", np.uint16).reshape(-1, 3)
+    stored = read_mapped(store.entry("targets", record.target)).pixels
     hr = [read_image(small_sets / f"Set5/HR/{stem}.png") for stem in ("baby", "bird")]
     pixels = np.concatenate([image.reshape(-1, 3) for image in hr]).astype(np.int64)
     assert np.array_equal(stored, 257 * (255 - pixels))  # 65535 = 257 * 255

@@ -12,10 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.data import sets
 from bench.errors import BenchError, Diverged
 from bench.method import Batch, Losses, Method, Stage, to_tensor
+from bench.records.store import Store, home
 from bench.train import loop as train
+from bench.train.batches import Patches
 from bench.train.loop import (
     Plan,
     Progress,
@@ -24,7 +25,8 @@ from bench.train.loop import (
     choose_precision,
     run_steps,
 )
-from bench.train.patches import Patches
+from bench.train.pixels import Source, open_pixels
+from bench.train.pixels import TrainingPixels as Pixels
 
 CPU = torch.device("cpu")
 
@@ -38,16 +40,18 @@ def plan_of(owner: Method, steps: int, **changes: Any) -> Plan:
 
 
 @pytest.fixture
-def patches(small_sets: Path) -> Patches:
-    return Patches(sets.load_pairs("set5", 2))
+def patches(small_sets: Path) -> Pixels:
+    return open_pixels([Source("set5", 2, "bicubic")], Store(home() / "store"))
 
 
-def start(plan: Plan, patches: Patches, folder: Path) -> Any:
+def start(plan: Plan, patches: Pixels, folder: Path) -> Any:
     folder.mkdir(exist_ok=True)
-    return run_steps(plan, patches, torch.device(plan.device), folder / "checkpoint.pth")
+    device = torch.device(plan.device)
+    batches = Patches(patches, batch=plan.batch, patch=plan.patch, seed=plan.seed, device=device)
+    return run_steps(plan, batches, device, folder / "checkpoint.pth")
 
 
-def finish(plan: Plan, patches: Patches, folder: Path) -> list[Progress]:
+def finish(plan: Plan, patches: Pixels, folder: Path) -> list[Progress]:
     return list(start(plan, patches, folder))
 
 
@@ -65,21 +69,21 @@ class Scalar(Method):
         return {"loss": self.slope * self.p}
 
 
-def test_the_first_step_of_adam_is_the_learning_rate(patches: Patches, tmp_path: Path) -> None:
+def test_the_first_step_of_adam_is_the_learning_rate(patches: Pixels, tmp_path: Path) -> None:
     for slope in (1.0, -300.0):
         owner = Scalar(slope)
         finish(plan_of(owner, 1), patches, tmp_path)
         assert owner.p.item() == pytest.approx(5 - math.copysign(0.1, slope), abs=1e-6)
 
 
-def test_the_learning_rate_is_halved_at_the_steps_given(patches: Patches, tmp_path: Path) -> None:
+def test_the_learning_rate_is_halved_at_the_steps_given(patches: Pixels, tmp_path: Path) -> None:
     # a constant slope makes each of Adam's steps the rate itself: 0.1 + 0.1 + 0.05 + 0.025
     owner = Scalar()
     finish(plan_of(owner, 4, halve_at=(2, 3)), patches, tmp_path)
     assert owner.p.item() == pytest.approx(5 - 0.275, abs=1e-5)
 
 
-def test_progress_tells_the_mean_loss_since_the_last(patches: Patches, tmp_path: Path) -> None:
+def test_progress_tells_the_mean_loss_since_the_last(patches: Pixels, tmp_path: Path) -> None:
     # 250 steps make 125 points, each the mean of two: p = 5, 4.99, 4.98, ...
     points = finish(plan_of(Scalar(), 250, learning_rate=0.01), patches, tmp_path)
     assert [p.step for p in points] == list(range(2, 251, 2))
@@ -96,7 +100,7 @@ class Sometimes(Scalar):
         return {"loss": self.p * 1.0, **rare}
 
 
-def test_every_update_s_losses_are_kept(patches: Patches, tmp_path: Path) -> None:
+def test_every_update_s_losses_are_kept(patches: Pixels, tmp_path: Path) -> None:
     training = start(plan_of(Sometimes(), 250, learning_rate=0.01), patches, tmp_path)
     points = []
     while True:
@@ -113,7 +117,7 @@ def test_every_update_s_losses_are_kept(patches: Patches, tmp_path: Path) -> Non
 
 
 def test_patches_are_channels_last_and_set_by_seed_and_step(
-    patches: Patches, tmp_path: Path
+    patches: Pixels, tmp_path: Path
 ) -> None:
     owners = [Scalar(), Scalar(), Scalar()]
     for owner, seed in zip(owners, (0, 0, 1), strict=True):
@@ -151,7 +155,7 @@ class Rivals(Method):
 
 
 def test_each_loss_steps_its_own_optimizer_before_the_next_is_computed(
-    patches: Patches, tmp_path: Path
+    patches: Pixels, tmp_path: Path
 ) -> None:
     rivals = Rivals()
     (progress,) = finish(plan_of(rivals, 1), patches, tmp_path)
@@ -162,7 +166,7 @@ def test_each_loss_steps_its_own_optimizer_before_the_next_is_computed(
 
 
 def test_the_generators_loss_leaves_no_slope_in_the_discriminator(
-    patches: Patches, tmp_path: Path
+    patches: Pixels, tmp_path: Path
 ) -> None:
     rivals = Rivals()
     finish(plan_of(rivals, 1), patches, tmp_path)
@@ -170,7 +174,7 @@ def test_the_generators_loss_leaves_no_slope_in_the_discriminator(
     assert rivals.g.grad is not None and rivals.g.grad.item() == pytest.approx(-1.9, abs=1e-6)
 
 
-def test_parameters_that_no_optimizer_names_stay(patches: Patches, tmp_path: Path) -> None:
+def test_parameters_that_no_optimizer_names_stay(patches: Pixels, tmp_path: Path) -> None:
     class Half(Rivals):
         def optimizers(self, stage: Stage) -> Mapping[str, Sequence[nn.Parameter]]:
             return {"g": [self.g]}
@@ -217,7 +221,7 @@ class Clock:
 
 @pytest.mark.parametrize("steps", [12, 230])
 def test_a_training_that_goes_on_ends_bit_by_bit_where_an_uninterrupted_one_does(
-    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+    patches: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     clock = Clock()
@@ -257,7 +261,7 @@ def _drain(training: Any) -> list[Any]:
 
 
 def test_a_finished_checkpoint_is_not_trained_on(
-    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    patches: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner, clock = Scalar(), Clock()
     monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=clock.monotonic))
@@ -269,7 +273,7 @@ def test_a_finished_checkpoint_is_not_trained_on(
 
 
 def test_saving_takes_at_most_a_fiftieth_of_the_time(
-    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    patches: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, saves = Clock(), []
 
@@ -304,7 +308,7 @@ class Bad(Scalar):
     [(math.nan, "is nan"), (math.inf, "is inf"), (1000.0, r"is 4800, at the beginning 5")],
 )
 def test_a_loss_gone_wrong_names_stage_step_and_learning_rate(
-    patches: Patches, tmp_path: Path, factor: float, what: str
+    patches: Pixels, tmp_path: Path, factor: float, what: str
 ) -> None:
     training = start(plan_of(Bad(factor), 9), patches, tmp_path)
     assert next(training).step == 1 and next(training).step == 2
@@ -349,7 +353,7 @@ def test_auto_takes_bf16_only_where_it_is_native(
     ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
 )
 def test_precision_decides_what_convolutions_compute_in(
-    patches: Patches, tmp_path: Path, precision: str, dtype: torch.dtype
+    patches: Pixels, tmp_path: Path, precision: str, dtype: torch.dtype
 ) -> None:
     seen = []
 
@@ -384,7 +388,7 @@ def test_an_image_becomes_a_tensor_of_three_channels_in_0_to_1() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA GPU")
-def test_a_gpu_follows_the_loss_curve_of_the_cpu(patches: Patches, tmp_path: Path) -> None:
+def test_a_gpu_follows_the_loss_curve_of_the_cpu(patches: Pixels, tmp_path: Path) -> None:
     curves = []
     for device in ("cpu", "cuda"):
         owner = make_net()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from bench.data.roots import weights_root as weights_root
 from bench.errors import BenchError, unknown
 
 
@@ -131,11 +132,6 @@ WEIGHTS: dict[str, Weights] = {
         page=True,
     ),
 }
-
-
-def weights_root() -> Path:
-    """Returns $BENCH_WEIGHTS, or `weights` in the current folder."""
-    return Path(os.environ.get("BENCH_WEIGHTS") or "weights")
 
 
 def torch_hub() -> Path:

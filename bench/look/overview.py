@@ -170,17 +170,21 @@ def _size(pair: sets.Pair) -> tuple[int, int]:
 
 
 def _seconds_to_train(plan: Plan) -> float:
-    """Seconds for a stage's updates, from a few on random pixels: three, or a second's worth."""
+    """Seconds for a stage's updates, from a few on random pixels: three, or a second's worth.
+
+    A stage's own batches are made as in the training.
+    """
     device = choose_device()
     plan.owner.to(device).train()
     optimizers = make_optimizers(plan)
     small = plan.patch // plan.scale
     hr = torch.rand(plan.batch, 3, plan.patch, plan.patch, device=device)
-    lr = torch.rand(plan.batch, 3, small, small, device=device)
+    lr = torch.rand(plan.batch, plan.owner.channels, small, small, device=device)
     seconds: list[float] = []
     while len(seconds) < 3 or sum(seconds) < 1:
         began = time.perf_counter()
-        batch = Batch(lr, hr, hr, len(seconds))
+        step = len(seconds)
+        batch = plan.batches.batch(step) if plan.batches else Batch(lr, hr, hr, step)
         losses = update(plan.owner, plan.stage, batch, optimizers, plan)
         [float(value) for value in losses.values()]  # waits for a GPU
         seconds.append(time.perf_counter() - began)

@@ -1,7 +1,7 @@
 """What a paper's adapter fulfils, and how one is found, built and run on large pictures."""
 
+from bench.method.batch import Augment, Batch, Batches, Request
 from bench.method.contract import (
-    Batch,
     Losses,
     Method,
     Stage,
@@ -15,9 +15,12 @@ from bench.method.contract import (
 )
 
 __all__ = [
+    "Augment",
     "Batch",
+    "Batches",
     "Losses",
     "Method",
+    "Request",
     "Stage",
     "build_method",
     "check_hyperparameters",

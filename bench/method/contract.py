@@ -22,23 +22,10 @@ from torch.nn import functional as F
 from bench.data.catalog import Task
 from bench.data.pixels import Input
 from bench.errors import BenchError, unknown
+from bench.method.batch import Augment, Batches, Request
+from bench.method.batch import Batch as Batch
 
 Losses = Mapping[str, Tensor] | Iterator[tuple[str, Tensor]]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Training patches on the training device, values in [0, 1].
-
-    lr: `(N, C, h, w)` degraded input. hr: `(N, 3, scale*h, scale*w)` the original.
-    target: what the stage learns to produce, same shape as hr; hr itself unless the stage has a
-    `target`. step: number of updates already made in this stage.
-    """
-
-    lr: Tensor
-    hr: Tensor
-    target: Tensor
-    step: int
 
 
 @dataclass(frozen=True)
@@ -54,19 +41,29 @@ class Stage:
     """Updates."""
     target: Callable[[Tensor], Tensor] | None = None
     """HR images `(N, 3, H, W)` in [0, 1] -> what this stage learns to produce, same shape. Called
-    under no_grad when the stage begins, for each image once, and stored."""
+    under no_grad when the stage begins, for each whole image once, of whatever size, and stored."""
     target_halo: int | None = None
     """Pixels of context that the target needs on each side, so that large images are made in tiles.
     None: it must see the whole image."""
     depends: Mapping[str, Any] | None = None
     """The parameters that determine this stage. None: every hyper-parameter of its method. Naming
     fewer lets more trials share the stage; leaving out one that matters gives wrong results."""
+    target_depends: Mapping[str, Any] | None = None
+    """All that determines the target besides the original and the code, so that stages which differ
+    in other things share it. None: `depends`, and the stages before."""
     trains: "Method | None" = None
     """The part that this stage trains and that is stored, itself a Method (a pre-trained generator,
     an assessor). None: the method whose `stages()` this is."""
     dataset: str | None = None
     degradation: str | None = None
     """"none" gives LR that equals HR, at scale 1. None: the study's task's."""
+    batches: Callable[[Request], Batches] | None = None
+    """Makes batches of the stage's own, with labels or from other files. None: patches of the
+    data set's images."""
+    scales: tuple[int, ...] | None = None
+    """Each batch of patches is of one of these scales, drawn anew. None: the method's one scale."""
+    augment: Augment = "turns"
+    """How patches are turned."""
     patch: int | None = None
     """HR pixels."""
     batch: int | None = None
@@ -90,6 +87,11 @@ class Method(nn.Module):
     task: ClassVar[Task] = "super-resolution"
     tiny: ClassVar[Mapping[str, Any]] = {}
     """Keyword arguments that make the network small, for the contract test."""
+    channels: ClassVar[int] = 3
+    """Of the input: 3 for RGB, 4 for packed Bayer files."""
+    stride: ClassVar[int] = 1
+    """Input sizes have to be multiples of it; others are filled up by repeating the edge, and what
+    was made of that is cut off again."""
     halo: int | None = 32
     """LR pixels of context that a tile of a large image needs on each side: the radius of the
     receptive field, or the tiles show seams. None: the network must see the whole image."""

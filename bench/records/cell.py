@@ -51,6 +51,8 @@ class TrainedStage(BaseModel):
     """Taken from the store: trained earlier or by another trial."""
     precision: str
     device: str
+    target: str = ""
+    """Key of what it learned instead of the originals; "": of nothing."""
     losses: dict[str, float] = {}
     """Each loss that an optimizer minimised, mean of its last LAST_UPDATES values."""
     examined: dict[str, float | str] = {}

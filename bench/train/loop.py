@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.errors import BenchError, Diverged, unknown
-from bench.method.contract import Batch, Method, Stage
-from bench.train.patches import Patches
+from bench.method.batch import Batch, Batches
+from bench.method.contract import Method, Stage
+from bench.train.pixels import Source
 
 POINTS = 100  # of each loss curve
 EXPLODED = 100.0  # times the first points of the curve
@@ -51,6 +52,12 @@ class Plan:
     seed: int
     precision: str
     device: str
+    batches: Batches | None = None
+    """The stage's own; None: patches."""
+    sources: tuple[Source, ...] = ()
+    """The training set of the patches, at each scale."""
+    target: str = ""
+    """Key of what is learned instead of the originals; "": nothing is."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -77,7 +84,7 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 
 def run_steps(
-    plan: Plan, patches: Patches, device: torch.device, path: Path
+    plan: Plan, batches: Batches, device: torch.device, path: Path
 ) -> Generator[Progress, None, tuple[History, Curves, float]]:
     """Makes all updates of a stage; returns the points of its loss curve, the losses of every
     update, and the seconds it took.
@@ -100,9 +107,7 @@ def run_steps(
         for _ in range(every - step % every):
             _set_learning_rate(optimizers, plan, step)
             torch.manual_seed(_seed_of(plan.seed, step))
-            batch = patches.batch(
-                step, plan.batch, plan.patch, plan.scale, seed=plan.seed, device=device
-            )
+            batch = batches.batch(step)
             for name, value in update(owner, stage, batch, optimizers, plan).items():
                 found.setdefault(name, []).append((step, value))
             step += 1

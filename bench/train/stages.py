@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,10 +14,12 @@ import torch
 
 from bench.data import sets
 from bench.errors import BenchError, Diverged
+from bench.method.batch import Batches, Request
 from bench.method.contract import Method, Stage, source_digest
 from bench.records.cell import LAST_UPDATES, TrainedStage
-from bench.records.store import Store, content_key
+from bench.records.store import Store, content_key, home
 from bench.study.fields import TaskSection, TrainSection
+from bench.train.batches import Patches
 from bench.train.loop import (
     History,
     Plan,
@@ -25,8 +28,8 @@ from bench.train.loop import (
     choose_precision,
     run_steps,
 )
-from bench.train.patches import Patches
-from bench.train.targets import read_targets, write_targets
+from bench.train.pixels import Source, keep, open_pixels
+from bench.train.targets import opened_targets
 
 
 @dataclass(frozen=True)
@@ -40,16 +43,22 @@ Trained = Iterator[Progress | Note]
 
 
 def plan_stages(
-    method: Method, task: TaskSection, train: TrainSection | None, seed: int
+    method: Method,
+    task: TaskSection,
+    train: TrainSection | None,
+    seed: int,
+    store: Store | None = None,
 ) -> list[Plan]:
     """Returns a method's stages in order, each with its key in the store.
 
-    Raises BenchError where a stage leaves something to a study that has no `train` section.
+    store: where a stage's own batches keep their pixels; None: that of the home folder. Raises
+    BenchError where a stage leaves something to a study that has no `train` section.
     """
+    store = store or Store(home() / "store")
     plans: list[Plan] = []
     keys: list[str] = []
     for stage in method.stages():
-        plan = _plan(method, stage, task, train, seed, keys)
+        plan = _plan(method, stage, task, train, seed, keys, store)
         keys.append(plan.key)
         plans.append(plan)
     return plans
@@ -62,6 +71,7 @@ def _plan(
     train: TrainSection | None,
     seed: int,
     before: list[str],
+    store: Store,
 ) -> Plan:
     owner = stage.trains or method
     degradation = stage.degradation or task.degradation
@@ -83,8 +93,8 @@ def _plan(
         ),
         "device": device.type,
     }
-    if why := sets.missing(filled["dataset"]):
-        raise BenchError(f"training set {filled['dataset']!r} is not on this machine: {why}")
+    batches = _own_batches(stage, filled, device, store)
+    sources = () if batches else _sources(stage, filled)
     determines = {
         **filled,
         "halve_at": list(filled["halve_at"]),
@@ -95,16 +105,59 @@ def _plan(
         "method": f"{type(owner).__module__}.{type(owner).__qualname__}",
         "source": source_digest(type(owner)),
         "recipe": recipe_digest(),
-        "data": sets.fingerprint(filled["dataset"], scale, degradation),
+        "data": batches.fingerprint if batches else [source.fingerprint for source in sources],
+        "augment": stage.augment,
     }
+    key = _key_of(determines, owner, stage, "depends")
+    target = ""
+    if stage.target is not None and sources:
+        own = stage.target_depends
+        made_of = {
+            "hr": sources[0].hr_key,
+            "device": device.type,
+            **{name: determines[name] for name in ("method", "source")},
+            **({"depends": dict(own)} if own is not None
+               else {name: determines[name] for name in ("name", "depends", "before")}),
+        }  # fmt: skip
+        target = _key_of(made_of, owner, stage, "target_depends")
+    return Plan(stage, owner, key, **filled, batches=batches, sources=sources, target=target)
+
+
+def _key_of(parts: Mapping[str, Any], owner: Method, stage: Stage, word: str) -> str:
     try:
-        key = content_key(determines)
+        return content_key(parts)
     except (TypeError, ValueError) as error:
         raise BenchError(
-            f"{type(owner).__name__}, stage {stage.name!r}: depends must hold plain numbers, "
+            f"{type(owner).__name__}, stage {stage.name!r}: {word} must hold plain numbers, "
             f"words, lists and mappings ({error})."
         ) from None
-    return Plan(stage, owner, key, **filled)
+
+
+def _sources(stage: Stage, filled: Mapping[str, Any]) -> tuple[Source, ...]:
+    """The training set at each scale of the stage. Raises BenchError if it is not here."""
+    name = filled["dataset"]
+    if why := sets.missing(name):
+        raise BenchError(f"training set {name!r} is not on this machine: {why}")
+    scales = stage.scales or (filled["scale"],)
+    return tuple(Source(name, scale, filled["degradation"]) for scale in scales)
+
+
+def _own_batches(
+    stage: Stage, filled: Mapping[str, Any], device: torch.device, store: Store
+) -> Batches | None:
+    if stage.batches is None:
+        return None
+    if stage.target or stage.scales:
+        raise BenchError(
+            f"stage {stage.name!r}: brings its own batches, so target and scales are theirs to "
+            "decide. Leave both out."
+        )
+
+    def kept(content: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
+        return keep(store, content_key(content), write)
+
+    names = ("dataset", "scale", "degradation", "batch", "patch", "seed")
+    return stage.batches(Request(**{n: filled[n] for n in names}, device=device, keep=kept))
 
 
 def _train_of_stage(method: Method, stage: Stage) -> TrainSection:
@@ -120,8 +173,9 @@ def _train_of_stage(method: Method, stage: Stage) -> TrainSection:
 @cache
 def recipe_digest() -> str:
     """Returns a hash of the harness's own code that decides what a training gives."""
-    names = ("train/loop.py", "method/contract.py", "train/patches.py", "train/targets.py",
-             "method/tiles.py", "data/degrade.py", "data/images.py", "data/sets.py", "data/raw.py",
+    names = ("train/loop.py", "method/contract.py", "method/batch.py", "train/batches.py",
+             "train/pixels.py", "train/targets.py", "method/tiles.py", "data/mapped.py",
+             "data/degrade.py", "data/images.py", "data/sets.py", "data/raw.py",
              "data/filters.py")  # fmt: skip
     digest = hashlib.sha256()
     for name in names:
@@ -143,7 +197,7 @@ def train_stages(
     """
     device = choose_device(train.device if train else "auto")
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    plans = plan_stages(method, task, train, seed)
+    plans = plan_stages(method, task, train, seed, store)
     _initialise(method, plans, seed)
     for plan in plans:
         notes: list[str] = []
@@ -185,8 +239,9 @@ def stage_history(store: Store, key: str) -> History:
 
 def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
     checkpoint = store.scratch("stages", plan.key) / "checkpoint.pth"
-    patches = _patches(plan, device, store)
-    history, curves, seconds = yield from run_steps(plan, patches, device, checkpoint)
+    with ExitStack() as opened:
+        batches = plan.batches or (yield from _patches(plan, device, store, opened))
+        history, curves, seconds = yield from run_steps(plan, batches, device, checkpoint)
     optimizers = plan.owner.optimizers(plan.stage)
     parameters = {p for group in optimizers.values() for p in group}
     record = TrainedStage(
@@ -196,6 +251,7 @@ def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
         parameters=sum(p.numel() for p in parameters),
         seconds=seconds,
         reused=False,
+        target=plan.target,
         precision=plan.precision,
         device=plan.device,
         losses={
@@ -218,6 +274,31 @@ def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
     store.commit("stages", plan.key, write)
 
 
+def _patches(
+    plan: Plan, device: torch.device, store: Store, opened: ExitStack
+) -> Generator[Note, None, Patches]:
+    """Patches of the stage's training images, and of what it learns to make of them."""
+    if not all(source.is_in(store) for source in plan.sources):
+        yield Note(f"decoding {len(plan.sources[0].pairs)} images of {plan.dataset}, once")
+    pixels = open_pixels(plan.sources, store)
+    targets = None
+    if plan.target:
+        plan.owner.eval()
+        stride = plan.owner.stride
+        targets = opened.enter_context(
+            opened_targets(store, plan.target, plan.stage, pixels.hr, device, stride)
+        )
+    return Patches(
+        pixels,
+        batch=plan.batch,
+        patch=plan.patch,
+        seed=plan.seed,
+        device=device,
+        augment=plan.stage.augment,
+        targets=targets,
+    )
+
+
 def _initialise(method: Method, plans: list[Plan], seed: int) -> None:
     """Gives the method, then each part that has stages of its own, the weights of their seeds.
 
@@ -237,18 +318,3 @@ def _initialise(method: Method, plans: list[Plan], seed: int) -> None:
 def _examine(plan: Plan) -> dict[str, float | str]:
     plan.owner.eval()
     return dict(plan.stage.examine()) if plan.stage.examine else {}
-
-
-def _patches(plan: Plan, device: torch.device, store: Store) -> Patches:
-    """The stage's training images, decoded once, and what it learns to make of them."""
-    pairs = sets.load_pairs(plan.dataset, plan.scale, plan.degradation)
-    if plan.stage.target is None:
-        return Patches(pairs)
-
-    def write(folder: Path) -> None:
-        plan.owner.eval()
-        write_targets(plan.stage, pairs, folder, device)
-
-    if not store.has("targets", plan.key):
-        store.commit("targets", plan.key, write)
-    return Patches(pairs, read_targets(store.entry("targets", plan.key)))
