@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ def file_digests(paths: Iterable[Path]) -> dict[Path, str]:
     `store/files.db`, which only saves time: damaged, locked or on a full disk, it is done without.
     """
     states = {path: _state(path) for path in paths}
-    new = {state for state in states.values() if state not in _known}
+    new = sorted({state for state in states.values() if state not in _known})
     if new:
         _known.update(_recalled(new))
         read = {state: _digest(Path(state.path)) for state in new if state not in _known}
@@ -56,10 +56,10 @@ def _database() -> Path:
     return home() / "store" / "files.db"
 
 
-def _recalled(states: set[_State]) -> dict[_State, str]:
+def _recalled(states: Sequence[_State]) -> dict[_State, str]:
     if not _database().is_file():
         return {}
-    paths = sorted({state.path for state in states})
+    paths = [state.path for state in states]
     rows: dict[_State, str] = {}
     with _forgiven(), contextlib.closing(sqlite3.connect(_database(), timeout=1)) as database:
         for first in range(0, len(paths), _AT_ONCE):
@@ -67,7 +67,7 @@ def _recalled(states: set[_State]) -> dict[_State, str]:
             marks = ",".join("?" * len(some))
             question = f"SELECT path, size, modified, digest FROM files_1 WHERE path IN ({marks})"
             rows |= {_State(*row[:3]): row[3] for row in database.execute(question, some)}
-    return {state: digest for state, digest in rows.items() if state in states}
+    return {state: rows[state] for state in states if state in rows}
 
 
 def _remember(read: dict[_State, str]) -> None:

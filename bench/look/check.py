@@ -1,5 +1,6 @@
 """Loads a study file and reports every mistake in it at once, before the first training step."""
 
+import contextlib
 import difflib
 import inspect
 import re
@@ -14,6 +15,7 @@ from bench.data import sets
 from bench.errors import BenchError, unknown
 from bench.measure import metrics, protocol
 from bench.method.contract import Method, Stage, build_method, check_hyperparameters, find_method
+from bench.records.store import Store, home
 from bench.study.fields import (
     METHOD_NAME,
     BudgetSection,
@@ -30,6 +32,7 @@ from bench.study.located_yaml import Document, Keys, load_yaml, parse_scalar
 from bench.study.papers import load_paper
 from bench.study.space import Range, is_range, parse_range
 from bench.train.loop import choose_device
+from bench.train.pixels import Source, stored_sides
 
 
 def load_study(file: str | Path, overrides: Iterable[str] = (), strict: bool = False) -> Study:
@@ -290,17 +293,12 @@ class _Check:
             choose_device(train.device)
         except BenchError as error:
             self.add(("train", "device"), str(error))
-        pairs = self._dataset(("train", "dataset"), train.dataset, must_exist=True)
+        sides = self._training_sides(train.dataset)
         if ("train", "patch") in self.broken:
             return
         if self.task and train.patch % self.task.scale:
             message = f"not a multiple of the scale {self.task.scale}, got {train.patch}."
             self.add(("train", "patch"), message)
-            return
-        try:
-            sides = {pair.stem: min(pair.hr_size()) for pair in pairs}
-        except BenchError as error:
-            self.add(("train", "dataset"), str(error))
             return
         if small := [stem for stem, side in sides.items() if side < train.patch]:
             most = min(sides.values())
@@ -317,6 +315,21 @@ class _Check:
                 if message := self._stage_patch(name, method, stage, train, most):
                     self.add(path, message)
                     told.add(path)
+
+    def _training_sides(self, name: str) -> dict[str, int]:
+        """Stem -> shorter side of HR; no file is opened of a set whose pixels are in the store."""
+        path: Keys = ("train", "dataset")
+        if self.task and ("task", "degradation") not in self.broken:
+            with contextlib.suppress(BenchError):  # told below, line by line
+                source = Source(name, self.task.scale, self.task.degradation)
+                if sides := stored_sides(source, Store(home() / "store")):
+                    return sides
+        try:
+            pairs = self._dataset(path, name, must_exist=True)
+            return {pair.stem: min(pair.hr_size()) for pair in pairs}
+        except BenchError as error:
+            self.add(path, str(error))
+            return {}
 
     def _stage_patch(
         self, name: str, method: Method, stage: Stage, train: TrainSection, most: int

@@ -43,6 +43,7 @@ from bench.sweep.trial import (
 from bench.terminal.progress import Screen
 from bench.train.loop import Progress
 from bench.train.stages import Note, recipe_digest, stage_history
+from bench.train.targets import drop_targets
 
 ATTEMPTS = 3  # of a trial whose worker is lost
 
@@ -88,6 +89,7 @@ def sweep(
             cells = driver.current()
             folder = report(cells) if report else None
             driver.stop("FAILED" if any(c.state == "failed" for c in cells) else "FINISHED", folder)
+            drop_targets(driver.store, {s.target for c in driver.cells.values() for s in c.stages})
         except BaseException as error:
             full = disk_is_full(error)
             with contextlib.suppress(*(Exception,) if full else ()):  # nor may this find room

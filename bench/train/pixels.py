@@ -1,13 +1,14 @@
 """A training set's pixels in the store: decoded once, mapped by every worker of every study."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
+import numpy as np
+
 from bench.data import sets
 from bench.data.mapped import Mapped, read_mapped, write_mapped
-from bench.data.pixels import Samples
 from bench.errors import BenchError
 from bench.records.store import Store, content_key
 
@@ -104,6 +105,16 @@ def open_pixels(sources: Sequence[Source], store: Store) -> TrainingPixels:
     return TrainingPixels(lr, hr, content_key({"lr": [s.lr_key for s in sources]}))
 
 
+def stored_sides(source: Source, store: Store) -> dict[str, int] | None:
+    """Returns each image's shorter side in HR pixels, as far as LR shows it, without opening a file
+    of the set; None if its pixels are not in the store."""
+    if not (store.root / "pixels").is_dir() or not source.is_in(store):
+        return None
+    lr = read_mapped(store.entry("pixels", source.lr_key))
+    sides = source.scale * np.minimum(lr.height, lr.width)
+    return dict(zip(lr.stems.tolist(), sides.tolist(), strict=True))
+
+
 def keep(store: Store, key: str, write: Callable[[Path], None]) -> Path:
     """Returns the folder of that key among the pixels, filled by one process alone."""
     if not store.has("pixels", key):
@@ -123,22 +134,9 @@ def _write_originals(pairs: Sequence[sets.Pair], folder: Path) -> None:
     number = {content: i for i, content in enumerate(firsts)}
     images = (pair.original() for pair in firsts.values())
     which = [number[content] for content in contents]
-    write_mapped(folder, _alike(images, firsts.values()), [pair.stem for pair in pairs], which)
+    write_mapped(folder, images, [pair.stem for pair in pairs], which)
 
 
 def _write_lr(source: Source, folder: Path) -> None:
     images = (pair.input() for pair in source.pairs)
-    write_mapped(folder, _alike(images, source.pairs), [pair.stem for pair in source.pairs])
-
-
-def _alike(images: Iterator[Samples], pairs: Iterable[sets.Pair]) -> Iterator[Samples]:
-    """The images. Raises BenchError for one of another depth or number of channels."""
-    kind = None
-    for image, pair in zip(images, pairs, strict=True):
-        own = image.dtype.name, image.shape[2]
-        if own != (kind := kind or own):
-            raise BenchError(
-                f"{pair.stem}: {own[1]} channels of {own[0]}, those before have {kind[1]} of "
-                f"{kind[0]}. Train on one kind of images."
-            )
-        yield image
+    write_mapped(folder, images, [pair.stem for pair in source.pairs])

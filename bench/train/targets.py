@@ -35,9 +35,9 @@ def opened_targets(
 def drop_targets(store: Store, keys: Iterable[str]) -> list[str]:
     """Removes targets, but for those that a training uses now; returns the keys of the removed.
 
-    A target that is wanted again is made again.
+    "" stands for none. A target that is wanted again is made again.
     """
-    return [key for key in keys if store.drop("targets", key)]
+    return [key for key in keys if key and store.drop("targets", key)]
 
 
 @torch.no_grad()
