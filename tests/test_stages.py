@@ -512,6 +512,34 @@ def test_a_target_is_made_once_for_each_image_and_learned(
     assert again.seen == [], "a stage from the store needs no targets"
 
 
+NAMED = """
+
+class Named(Own):
+    def stages(self):
+        return [Stage("negative", target=lambda hr: 1 - hr, target_depends={"strength": 1})]
+"""
+
+
+def test_a_target_is_shared_by_all_that_differ_in_other_things(make_module: MakeModule) -> None:
+    module = make_module(NEGATIVE + NAMED)
+
+    def target(cls: type[Method], note: str = "", **changes: Any) -> str:
+        (plan,) = plans(cls(note=note), **changes)
+        return plan.target
+
+    for cls in (module.Own, module.Named):
+        for same in ({"train": {"learning_rate": 1.0, "patch": 16, "steps": 9}}, {"seed": 3},
+                     {"task": {"degradation": "blur_noise"}}):  # fmt: skip
+            assert keys(cls(), **same) != keys(cls()) and target(cls, **same) == target(cls) != ""
+        assert target(cls, train={"dataset": "bsd100"}) != target(cls)
+    assert target(module.Named, note="another") == target(module.Named)
+    assert target(module.Own, note="another") != target(module.Own), "it may follow all parameters"
+    before = target(module.Named)
+    again = make_module((NEGATIVE + NAMED).replace('"strength": 1', '"strength": 2'))
+    assert target(again.Named) != before
+    assert plans(make_module(SOURCE).Own())[0].target == ""
+
+
 def test_without_a_target_the_original_is_learned(make_module: MakeModule, store: Store) -> None:
     source = SOURCE.replace("# the constant", "self.batches.append(batch)  # the constant")
     method = make_module(source).Own()
