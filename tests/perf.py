@@ -30,7 +30,7 @@ from bench.records.cell import Cell, Score, write_cell
 from bench.records.store import Store
 from bench.train.batches import Patches
 from bench.train.loop import Plan, choose_device, choose_precision, make_optimizers, update
-from bench.train.pixels import Source, open_pixels
+from bench.train.pixels import find_source, open_pixels
 from methods.networks.edsr import EDSRNetwork, ShuffleConv
 from methods.nima_sr import EDSR
 
@@ -99,7 +99,7 @@ def training_step(device: torch.device) -> None:
                 choose_precision("auto", device), device.type)  # fmt: skip
     optimizers = make_optimizers(plan)
     with tempfile.TemporaryDirectory() as folder:  # what is mapped stays when the file has gone
-        pixels = open_pixels([Source("photos_train", 4, "bicubic")], Store(Path(folder)))
+        pixels = open_pixels([find_source("photos_train", 4, "bicubic")], Store(Path(folder)))
     patches = Patches(pixels, batch=16, patch=96, seed=0, device=device)
     waits: list[float] = []
 

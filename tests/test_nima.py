@@ -23,7 +23,7 @@ from bench.measure.protocol import protocol
 from bench.method import Batch
 from bench.records.store import Store, home
 from bench.train.batches import Patches
-from bench.train.pixels import Source, open_pixels
+from bench.train.pixels import find_source, open_pixels
 
 
 def _tensor(pixels: np.ndarray) -> Tensor:
@@ -178,7 +178,7 @@ def test_spearman_shares_the_rank_of_ties() -> None:
 def test_short_training_ranks_distortions_of_unseen_photographs() -> None:
     """A quarter of the stage's steps, smaller patches: tone, learned last, is not yet asked for."""
     torch.manual_seed(0)
-    pixels = open_pixels([Source("photos_train", 1, "none")], Store(home() / "store"))
+    pixels = open_pixels([find_source("photos_train", 1, "none")], Store(home() / "store"))
     patches = Patches(pixels, batch=10, patch=64, seed=0, device=torch.device("cpu"))
     assessor = NIMA().train()
     (stage,) = assessor.stages()

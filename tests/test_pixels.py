@@ -21,7 +21,7 @@ from bench.study.fields import TaskSection, TrainSection
 from bench.train import loop
 from bench.train.batches import Patches
 from bench.train.loop import Progress
-from bench.train.pixels import Source, open_pixels, stored_sides
+from bench.train.pixels import find_source, open_pixels, stored_sides
 from bench.train.stages import plan_stages, train_stages
 
 MakeModule = Callable[..., ModuleType]
@@ -54,7 +54,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def opened(scale: int = 2, degradation: str = "bicubic", dataset: str = "set5"):
-    return open_pixels([Source(dataset, scale, degradation)], the_store())
+    return open_pixels([find_source(dataset, scale, degradation)], the_store())
 
 
 def train(
@@ -128,7 +128,7 @@ def test_what_is_wrong_with_files_is_said_before_they_are_decoded(small_sets: Pa
 
 @pytest.mark.usefixtures("small_sets")
 def test_sides_are_known_without_opening_a_file(decoded: list[str]) -> None:
-    source = Source("set5", 3, "bicubic")
+    source = find_source("set5", 3, "bicubic")
     assert stored_sides(source, the_store()) is None
     opened(3)
     assert stored_sides(source, the_store()) == {"baby": 30, "bird": 27}
@@ -200,9 +200,9 @@ def test_scales_of_different_images_are_refused(small_sets: Path) -> None:
     small, large = small_sets / "Set5/LR_x2", small_sets / "Set5/HR"
     for stem in ("baby", "bird"):
         write_image(small / f"{stem}.png", imresize(sets.read_image(large / f"{stem}.png"), 0.5))
-    two, three = Source("set5", 2, "bicubic"), Source("set5", 3, "bicubic")
+    two, three = find_source("set5", 2, "bicubic"), find_source("set5", 3, "bicubic")
     assert open_pixels([two, three], the_store()).lr.keys() == {2, 3}
-    other = Source("set14", 3, "bicubic")
+    other = find_source("set14", 3, "bicubic")
     with pytest.raises(BenchError, match="set14: has other images at scale 3 than at 2"):
         open_pixels([two, other], the_store())
 

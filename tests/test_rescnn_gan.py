@@ -22,7 +22,7 @@ from bench.study.fields import TaskSection, TrainSection
 from bench.train import loop as train
 from bench.train.batches import Patches
 from bench.train.loop import Plan, make_optimizers, run_steps, update
-from bench.train.pixels import Source, open_pixels
+from bench.train.pixels import find_source, open_pixels
 from bench.train.stages import plan_stages, train_stages
 from methods import rescnn_gan
 from methods.networks.discriminators import ResCNNDiscriminator, SRGANDiscriminator
@@ -59,7 +59,7 @@ def plan_of(method: Method, steps: int = 1, **changes: Any) -> Plan:
 
 
 def patches_of(dataset: str, scale: int, degradation: str) -> Patches:
-    pixels = open_pixels([Source(dataset, scale, degradation)], Store(home() / "store"))
+    pixels = open_pixels([find_source(dataset, scale, degradation)], Store(home() / "store"))
     return Patches(pixels, batch=2, patch=16, seed=0, device=CPU)
 
 

@@ -25,8 +25,8 @@ from bench.train.loop import (
     choose_precision,
     run_steps,
 )
-from bench.train.pixels import Source, open_pixels
 from bench.train.pixels import TrainingPixels as Pixels
+from bench.train.pixels import find_source, open_pixels
 
 CPU = torch.device("cpu")
 
@@ -41,7 +41,7 @@ def plan_of(owner: Method, steps: int, **changes: Any) -> Plan:
 
 @pytest.fixture
 def patches(small_sets: Path) -> Pixels:
-    return open_pixels([Source("set5", 2, "bicubic")], Store(home() / "store"))
+    return open_pixels([find_source("set5", 2, "bicubic")], Store(home() / "store"))
 
 
 def start(plan: Plan, patches: Pixels, folder: Path) -> Any:

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -43,8 +44,9 @@ def file_digests(paths: Iterable[Path]) -> dict[Path, str]:
 
 
 def _state(path: Path) -> _State:
-    status = path.stat()
-    return _State(str(path.absolute()), status.st_size, status.st_mtime_ns)
+    name = os.path.join(os.getcwd(), path)
+    status = os.stat(name)
+    return _State(name, status.st_size, status.st_mtime_ns)
 
 
 def _digest(path: Path) -> str:

@@ -6,7 +6,7 @@ What the sets are stands in bench/data/catalog.py.
 import hashlib
 import importlib.util
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -252,13 +252,13 @@ def describe(name: str, scale: int, degradation: str = "bicubic") -> tuple[int, 
 
 def fingerprint(name: str, scale: int, degradation: str = "bicubic") -> str:
     """Returns a hash of the stems, the bytes of all files and how LR is made."""
-    return fingerprint_of(list_pairs(name, scale, degradation))
+    pairs = list_pairs(name, scale, degradation)
+    return fingerprint_of(pairs, pair_digests(pairs))
 
 
-def fingerprint_of(pairs: Sequence[Pair]) -> str:
-    """Returns the fingerprint of these pairs."""
+def fingerprint_of(pairs: Sequence[Pair], files: Mapping[Path, str]) -> str:
+    """Returns the fingerprint of pairs whose files have these digests."""
     digest = hashlib.blake2b(digest_size=8)
-    files = pair_digests(pairs)
     for pair in pairs:
         hr = "-" if pair.hr_path is None else files[pair.hr_path]
         lr = pair.degradation if pair.lr_path is None else files[pair.lr_path]

@@ -32,7 +32,7 @@ from bench.study.located_yaml import Document, Keys, load_yaml, parse_scalar
 from bench.study.papers import load_paper
 from bench.study.space import Range, is_range, parse_range
 from bench.train.loop import choose_device
-from bench.train.pixels import Source, stored_sides
+from bench.train.pixels import find_source, stored_sides
 
 
 def load_study(file: str | Path, overrides: Iterable[str] = (), strict: bool = False) -> Study:
@@ -321,7 +321,7 @@ class _Check:
         path: Keys = ("train", "dataset")
         if self.task and ("task", "degradation") not in self.broken:
             with contextlib.suppress(BenchError):  # told below, line by line
-                source = Source(name, self.task.scale, self.task.degradation)
+                source = find_source(name, self.task.scale, self.task.degradation)
                 if sides := stored_sides(source, Store(home() / "store")):
                     return sides
         try:

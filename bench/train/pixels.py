@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,56 +20,44 @@ def pixels_digest(degradation: str) -> str:
 
 @dataclass(frozen=True)
 class Source:
-    """A training set at one scale, known by its files alone; nothing is decoded yet."""
+    """A training set at one scale, by the content of its files; nothing is decoded yet."""
 
     dataset: str
     scale: int
     degradation: str
-
-    @cached_property
-    def pairs(self) -> list[sets.Pair]:
-        """Raises BenchError as `list_pairs`."""
-        return sets.list_pairs(self.dataset, self.scale, self.degradation)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A hash of the files and of how LR is made of them."""
-        return sets.fingerprint_of(self.pairs)
-
-    @cached_property
-    def hr_key(self) -> str:
-        """Of the originals: the same at every scale and under every degradation."""
-        files = sets.pair_digests(self.pairs)
-        images = [
-            [pair.stem, files[pair.hr_path] if pair.hr_path else "", pair.side]
-            for pair in self.pairs
-        ]
-        return content_key({"hr": images, "code": pixels_digest("none")})
-
-    @cached_property
-    def lr_key(self) -> str:
-        if self.is_original:
-            return self.hr_key
-        files = sets.pair_digests(self.pairs)
-        images = [
-            # the exposure ratio of raw files follows from the names of both
-            [pair.lr_path.name, pair.hr_path.name, files[pair.lr_path]]
-            if pair.lr_path and pair.hr_path and pair.camera
-            else files[pair.lr_path] if pair.lr_path else ""
-            for pair in self.pairs
-        ]  # fmt: skip
-        made = {"degradation": self.degradation, "scale": self.scale}
-        code = pixels_digest(self.degradation)
-        return content_key({"lr": images, **made, "of": self.hr_key, "code": code})
-
-    @property
-    def is_original(self) -> bool:
-        """Whether LR is HR."""
-        return self.degradation == "none" and all(pair.lr_path is None for pair in self.pairs)
+    fingerprint: str
+    """Of the files and of how LR is made of them."""
+    hr_key: str
+    """Of the originals' pixels: the same at every scale and under every degradation."""
+    lr_key: str
 
     def is_in(self, store: Store) -> bool:
         """Whether nothing has to be decoded."""
         return store.has("pixels", self.hr_key) and store.has("pixels", self.lr_key)
+
+
+def find_source(dataset: str, scale: int, degradation: str) -> Source:
+    """Returns a set's source. Raises BenchError as `list_pairs`."""
+    pairs = sets.list_pairs(dataset, scale, degradation)
+    files = sets.pair_digests(pairs)
+    originals = [[p.stem, files[p.hr_path] if p.hr_path else "", p.side] for p in pairs]
+    hr_key = lr_key = content_key({"hr": originals, "code": pixels_digest("none")})
+    published = any(pair.lr_path for pair in pairs)
+    if degradation != "none" or published:
+        # the exposure ratio of raw files follows from the names of both
+        names = [[p.lr_path and p.lr_path.name, p.hr_path and p.hr_path.name] for p in pairs]
+        lr_key = content_key(
+            {
+                "of": hr_key,
+                "files": [files[p.lr_path] if p.lr_path else "" for p in pairs],
+                "names": names if published and pairs[0].camera else [],
+                "degradation": degradation,
+                "scale": scale,
+                "code": pixels_digest(degradation),
+            }
+        )
+    fingerprint = sets.fingerprint_of(pairs, files)
+    return Source(dataset, scale, degradation, fingerprint, hr_key, lr_key)
 
 
 @dataclass(frozen=True)
@@ -97,11 +85,9 @@ def open_pixels(sources: Sequence[Source], store: Store) -> TrainingPixels:
                 f"{first.scale}. Train at scales of which all images are there."
             )
         if not source.is_in(store):
-            sets.check_headers(source.pairs)
-    hr = read_mapped(keep(store, first.hr_key, partial(_write_originals, first.pairs)))
-    lr: dict[int, Mapped] = {}
-    for source in sources:
-        lr[source.scale] = read_mapped(keep(store, source.lr_key, partial(_write_lr, source)))
+            _decode(source, store)
+    hr = read_mapped(store.entry("pixels", first.hr_key))
+    lr = {source.scale: read_mapped(store.entry("pixels", source.lr_key)) for source in sources}
     return TrainingPixels(lr, hr, content_key({"lr": [s.lr_key for s in sources]}))
 
 
@@ -124,6 +110,19 @@ def keep(store: Store, key: str, write: Callable[[Path], None]) -> Path:
     return store.entry("pixels", key)
 
 
+def _decode(source: Source, store: Store) -> None:
+    """Fills the store. Raises BenchError with a line for each file whose header is wrong."""
+    pairs = sets.load_pairs(source.dataset, source.scale, source.degradation)
+    keep(store, source.hr_key, partial(_write_originals, pairs))
+    if source.lr_key != source.hr_key:
+        stems = [pair.stem for pair in pairs]
+        keep(
+            store,
+            source.lr_key,
+            lambda folder: write_mapped(folder, (pair.input() for pair in pairs), stems),
+        )
+
+
 def _write_originals(pairs: Sequence[sets.Pair], folder: Path) -> None:
     """Equal files once: a long exposure stands for up to 15 short ones."""
     files = sets.pair_digests(pairs)
@@ -135,8 +134,3 @@ def _write_originals(pairs: Sequence[sets.Pair], folder: Path) -> None:
     images = (pair.original() for pair in firsts.values())
     which = [number[content] for content in contents]
     write_mapped(folder, images, [pair.stem for pair in pairs], which)
-
-
-def _write_lr(source: Source, folder: Path) -> None:
-    images = (pair.input() for pair in source.pairs)
-    write_mapped(folder, images, [pair.stem for pair in source.pairs])

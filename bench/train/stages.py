@@ -28,7 +28,7 @@ from bench.train.loop import (
     choose_precision,
     run_steps,
 )
-from bench.train.pixels import Source, keep, open_pixels
+from bench.train.pixels import Source, find_source, keep, open_pixels
 from bench.train.targets import opened_targets
 
 
@@ -55,10 +55,11 @@ def plan_stages(
     BenchError where a stage leaves something to a study that has no `train` section.
     """
     store = store or Store(home() / "store")
+    find = cache(find_source)  # stages of one set look at its files once
     plans: list[Plan] = []
     keys: list[str] = []
     for stage in method.stages():
-        plan = _plan(method, stage, task, train, seed, keys, store)
+        plan = _plan(method, stage, task, train, seed, keys, store, find)
         keys.append(plan.key)
         plans.append(plan)
     return plans
@@ -72,6 +73,7 @@ def _plan(
     seed: int,
     before: list[str],
     store: Store,
+    find: Callable[[str, int, str], Source],
 ) -> Plan:
     owner = stage.trains or method
     degradation = stage.degradation or task.degradation
@@ -94,7 +96,7 @@ def _plan(
         "device": device.type,
     }
     batches = _own_batches(stage, filled, device, store)
-    sources = () if batches else _sources(stage, filled)
+    sources = () if batches else _sources(stage, filled, find)
     determines = {
         **filled,
         "halve_at": list(filled["halve_at"]),
@@ -133,13 +135,15 @@ def _key_of(parts: Mapping[str, Any], owner: Method, stage: Stage, word: str) ->
         ) from None
 
 
-def _sources(stage: Stage, filled: Mapping[str, Any]) -> tuple[Source, ...]:
+def _sources(
+    stage: Stage, filled: Mapping[str, Any], find: Callable[[str, int, str], Source]
+) -> tuple[Source, ...]:
     """The training set at each scale of the stage. Raises BenchError if it is not here."""
     name = filled["dataset"]
     if why := sets.missing(name):
         raise BenchError(f"training set {name!r} is not on this machine: {why}")
     scales = stage.scales or (filled["scale"],)
-    return tuple(Source(name, scale, filled["degradation"]) for scale in scales)
+    return tuple(find(name, scale, filled["degradation"]) for scale in scales)
 
 
 def _own_batches(
@@ -279,7 +283,7 @@ def _patches(
 ) -> Generator[Note, None, Patches]:
     """Patches of the stage's training images, and of what it learns to make of them."""
     if not all(source.is_in(store) for source in plan.sources):
-        yield Note(f"decoding {len(plan.sources[0].pairs)} images of {plan.dataset}, once")
+        yield Note(f"decoding the images of {plan.dataset}, once for all trainings")
     pixels = open_pixels(plan.sources, store)
     targets = None
     if plan.target:
