@@ -58,7 +58,6 @@ class Upscaler(Method):
         self.scale = scale
         self.network = _build(network, scale)
         self.halo: int = self.network.halo
-        self.origin: tuple[Upscaler, ...] = ()  # a tuple: a module would become a part of this one
 
     def forward(self, lr: Tensor) -> Tensor:
         """Returns SR `(N, 3, scale*H, scale*W)` for RGB `(N, 3, H, W)` in [0, 1]."""
@@ -70,9 +69,7 @@ class Upscaler(Method):
         return (Stage("sr"),)
 
     def training_step(self, batch: Batch, stage: Stage) -> Mapping[str, Tensor]:
-        """MSE to the stage's target; the first update goes on from the network before."""
-        if batch.step == 0 and self.origin:
-            self.load_state_dict(self.origin[0].state_dict())
+        """MSE to the stage's target."""
         return {"loss": F.mse_loss(self(batch.lr), batch.target)}
 
     def enhance(self, image: Tensor) -> Tensor:
@@ -104,8 +101,6 @@ class RTS(Method):
         super().__init__()
         self.upscalers = nn.ModuleList(Upscaler(network=network) for _ in range(stages))
         self.degradation, self.warm_start = f"jpeg_{scaler}:{quality}", warm_start
-        for before, upscaler in zip(self.networks, self.networks[1:], strict=False):
-            upscaler.origin = (before,) if warm_start else ()
         # D reaches 6 SR pixels, which are 3 of the image
         self.halo = self.networks[0].halo + 3
 
@@ -126,6 +121,7 @@ class RTS(Method):
                 trains=upscaler,
                 target=self.networks[n - 2].enhance if n > 1 else None,
                 target_halo=self.halo,
+                begins_from=self.networks[n - 2] if self.warm_start and n > 1 else None,
                 degradation=self.degradation,
                 depends={**upscaler.hyperparameters, "warm_start": self.warm_start and n > 1},
                 examine=partial(self._examine, n),

@@ -12,12 +12,13 @@ import os
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,11 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
+from numpy.typing import NDArray
+
+from bench.data.mapped import Mapped
+from bench.data.pixels import Samples
+from bench.data.raw import CAMERAS
 
 BENCH = Path(sys.executable).with_name("bench")
 PATIENCE = 100.0  # seconds, on a machine that does a lot besides
@@ -165,6 +171,82 @@ def make_world(folder: Path) -> Path:
     write_pictures(folder / "data/Set14/HR", 2, first=10)
     write_pictures(folder / "data/BSD100/HR", 2, first=20)
     return folder
+
+
+def write_dng(
+    path: Path,
+    mosaic: NDArray[np.uint16],
+    pattern: tuple[str, ...],
+    black: int,
+    white: int = 16383,
+    turned: int = 1,
+) -> None:
+    """Writes an uncompressed DNG: a TIFF of one strip with a colour filter array, no colour
+    transform, and unit white balance. LibRaw tells formats by content, so the suffix is free."""
+    byte, text, short, long, rational, signed = 1, 2, 3, 4, 5, 10
+    cells = ["RGB".index(c) for row in pattern for c in row]
+    identity = [n for i in range(9) for n in (int(i % 4 == 0), 1)]
+    entries: list[tuple[int, int, list[int] | bytes]] = [
+        (254, long, [0]), (256, long, [mosaic.shape[1]]), (257, long, [mosaic.shape[0]]),
+        (258, short, [16]), (259, short, [1]), (262, short, [32803]),
+        (271, text, b"Made\0"), (272, text, b"by the test\0"),
+        (273, long, [0]), (274, short, [turned]), (277, short, [1]),
+        (278, long, [mosaic.shape[0]]), (279, long, [mosaic.nbytes]),
+        (33421, short, [len(pattern), len(pattern[0])]), (33422, byte, bytes(cells)),
+        (50706, byte, bytes([1, 4, 0, 0])), (50708, text, b"Made by the test\0"),
+        (50714, long, [black]), (50717, long, [white]),
+        (50721, signed, identity), (50728, rational, [1] * 6), (50778, short, [21]),
+    ]  # fmt: skip
+    packed = []
+    for tag, kind, values in entries:
+        code = {short: "H", signed: "i"}.get(kind, "I")
+        data = (
+            values if isinstance(values, bytes) else struct.pack(f"<{len(values)}{code}", *values)
+        )
+        count = len(values) // (2 if kind in (rational, signed) else 1)
+        packed.append((tag, kind, count, data))
+    start = 8 + 2 + 12 * len(packed) + 4
+    pixels = start + sum(len(data) + len(data) % 2 for *_, data in packed if len(data) > 4)
+    directory, beyond = b"", b""
+    for tag, kind, count, data in packed:
+        value = struct.pack("<I", pixels) if tag == 273 else data.ljust(4, b"\0")
+        if len(data) > 4:
+            value = struct.pack("<I", start + len(beyond))
+            beyond += data + b"\0" * (len(data) % 2)
+        directory += struct.pack("<HHI", tag, kind, count) + value
+    head = b"II*\0" + struct.pack("<IH", 8, len(packed))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(head + directory + b"\0" * 4 + beyond + mosaic.astype("<u2").tobytes())
+
+
+def sensor(height: int, width: int, black: int = 512, seed: int = 0) -> NDArray[np.uint16]:
+    values = np.random.default_rng(seed).integers(black - 8, 2000, (height, width))
+    return values.astype(np.uint16)
+
+
+def write_sid(root: Path, listing: str) -> Path:
+    """Writes See-in-the-Dark's official tree, each file of 40x31 pixels: two good Sony scenes and a
+    misaligned one with three short exposures each, and one scene that has not been downloaded."""
+    lines = []
+    pattern = CAMERAS["sony"].pattern
+    for scene, long in (("10003", "10s"), ("10011", "30s"), ("10034", "10s"), ("10199", "10s")):
+        for number, short in (("00", "0.04s"), ("00", "0.1s"), ("01", "0.1s")):
+            names = f"Sony/short/{scene}_{number}_{short}.ARW", f"Sony/long/{scene}_00_{long}.ARW"
+            lines.append(f"./{names[0]} ./{names[1]} ISO200 F9\n")
+            if scene != "10199":
+                write_dng(root / names[0], sensor(31, 40, seed=len(lines)), pattern, 512)
+                write_dng(root / names[1], sensor(31, 40, seed=int(scene)) * 4, pattern, 512)
+    write_dng(root / "Sony/short/00001_00_0.1s.ARW", sensor(30, 40), pattern, 512)
+    (root / listing).write_text("".join(lines))
+    return root
+
+
+def mapped(images: Sequence[Samples]) -> Mapped:
+    """Images named image0, image1, ... as the store keeps them, in memory."""
+    height, width = np.array([image.shape[:2] for image in images], np.int64).T
+    pixels = np.concatenate([image.reshape(-1, image.shape[2]) for image in images])
+    stems = np.array([f"image{i}" for i in range(len(images))])
+    return Mapped(pixels, stems, np.cumsum(height * width) - height * width, height, width)
 
 
 @dataclass

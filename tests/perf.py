@@ -28,9 +28,11 @@ from bench.measure.protocol import PROTOCOLS
 from bench.method.contract import Batch, Stage, to_tensor
 from bench.method.recipe import Recipe
 from bench.records.cell import Cell, Score, write_cell
+from bench.records.store import Store
+from bench.train.batches import Patches
 from bench.train.loop import choose_device, choose_precision, update
 from bench.train.optimizers import make_optimizers
-from bench.train.patches import Patches
+from bench.train.pixels import find_source, open_pixels
 from bench.train.plan import Plan
 from methods.networks.edsr import EDSRNetwork, ShuffleConv
 from methods.nima_sr import EDSR
@@ -99,12 +101,14 @@ def training_step(device: torch.device) -> None:
     recipe = Recipe(steps=1, patch=96, batch=16, precision=choose_precision("auto", device))
     plan = Plan(stage, method, "", "photos_train", 4, "bicubic", recipe.filled(), 0, device.type)
     optimizers = make_optimizers(plan)
-    patches = Patches(sets.load_pairs("photos_train", 4))
+    with tempfile.TemporaryDirectory() as folder:  # what is mapped stays when the file has gone
+        pixels = open_pixels([find_source("photos_train", 4, "bicubic")], Store(Path(folder)))
+    patches = Patches(pixels, batch=16, patch=96, seed=0, device=device)
     waits: list[float] = []
 
     def our_step() -> float:
         began = time.perf_counter()
-        batch: Batch = patches.batch(len(waits), 16, 96, 4, seed=0, device=device)
+        batch: Batch = patches.batch(len(waits))
         waits.append(time.perf_counter() - began)
         return float(update(method, stage, batch, optimizers, plan)["loss"])
 

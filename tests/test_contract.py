@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from bench.data.catalog import Task
 from bench.errors import BenchError
-from bench.measure.evaluate import restore
 from bench.method import (
     Batch,
     Method,
@@ -27,6 +26,7 @@ from bench.method import (
     groups_of,
     known_methods,
 )
+from bench.method.restoring import restore
 from bench.train.loop import update
 from bench.train.optimizers import make_optimizers
 from bench.train.plan import Plan
@@ -54,16 +54,15 @@ def build(cls: type[Method], scale: int, seed: int = 0) -> Method:
     return build_method(cls, cls.tiny, scale)
 
 
-def picture(height: int, width: int, count: int = 1, seed: int = 0) -> Tensor:
+def picture(height: int, width: int, count: int = 1, seed: int = 0, channels: int = 3) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    images = torch.rand(count, 3, height, width, generator=generator)
+    images = torch.rand(count, channels, height, width, generator=generator)
     return images.contiguous(memory_format=torch.channels_last)
 
 
-@torch.inference_mode()
 def run(method: Method, lr: Tensor) -> Tensor:
-    sr: Tensor = method(lr)
-    return sr
+    """As `evaluate` restores it: sizes that `stride` does not divide are filled up."""
+    return restore(method, lr)
 
 
 def check_facts(cls: type[Method], scale: int) -> None:
@@ -94,7 +93,7 @@ def check_shapes_and_range(cls: type[Method], scale: int) -> None:
     """Even and odd sizes; float32, finite, and of the scale 0 to 1, not 0 to 255."""
     method = build(cls, scale)
     for height, width in SIZES:
-        sr = run(method, picture(height, width))
+        sr = run(method, picture(height, width, channels=cls.channels))
         assert sr.shape == (1, 3, scale * height, scale * width)
         assert sr.dtype == torch.float32
         assert torch.isfinite(sr).all()
@@ -104,7 +103,7 @@ def check_shapes_and_range(cls: type[Method], scale: int) -> None:
 def check_determinism(cls: type[Method], scale: int) -> None:
     """The same input twice, and the same seed in two networks; the input stays as it was."""
     one, other = build(cls, scale, seed=3), build(cls, scale, seed=3)
-    lr = picture(17, 23)
+    lr = picture(17, 23, channels=cls.channels)
     kept = lr.clone()
     sr = run(one, lr)
     assert torch.equal(sr, run(one, lr))
@@ -121,14 +120,14 @@ def check_saving_and_loading(cls: type[Method], scale: int) -> None:
     torch.save(one.state_dict(), file)
     file.seek(0)
     other.load_state_dict(torch.load(file, weights_only=True))
-    lr = picture(16, 16)
+    lr = picture(16, 16, channels=cls.channels)
     assert torch.equal(run(one, lr), run(other, lr))
 
 
 def check_batches(cls: type[Method], scale: int) -> None:
     """What becomes of an image does not depend on the others in its batch."""
     method = build(cls, scale)
-    lr = picture(14, 18, count=3)
+    lr = picture(14, 18, count=3, channels=cls.channels)
     together = run(method, lr)
     for i in range(3):
         assert torch.allclose(run(method, lr[i : i + 1]), together[i : i + 1], atol=1e-5)
@@ -139,7 +138,7 @@ def check_tiles(cls: type[Method], scale: int) -> None:
     method = build(cls, scale)
     if method.halo is None:
         return
-    lr = picture(40, 56)
+    lr = picture(40, 56, channels=cls.channels)
     tiled = restore(method, lr, tile=16, whole=16)
     assert (tiled - restore(method, lr)).abs().max() < 1e-5, "halo is too small"
 
@@ -200,7 +199,7 @@ def check_training(cls: type[Method], scale: int) -> None:
 
 def plan_of(owner: Method, stage: Stage, scale: int) -> Plan:
     own = owner.hyperparameters.get("scale", 1 if stage.trains is not None else scale)
-    given = Recipe(steps=1, patch=16 * own, batch=4, learning_rate=1e-3)
+    given = Recipe(steps=1, patch=max(16, owner.stride) * own, batch=4, learning_rate=1e-3)
     patch = Recipe(patch=stage.recipe.patch)
     recipe = patch.over(given).over(Recipe(precision="fp32")).filled()
     return Plan(
@@ -219,7 +218,8 @@ def batch_of(plan: Plan) -> Batch:
             target = torch.cat([plan.stage.target(image[None]) for image in hr])
         assert target.shape == hr.shape and torch.isfinite(target).all()
         plan.owner.train()
-    return Batch(picture(small, small, plan.batch), hr, target, step=0)
+    lr = picture(small, small, plan.batch, channels=plan.owner.channels)
+    return Batch(lr, hr, target, step=0)
 
 
 CHECKS: list[Callable[[type[Method], int], None]] = [
@@ -302,6 +302,28 @@ class Good(Method):
         return [Stage("sr")]
 
 
+class Packed(Method):
+    """Takes packed raw files, of sizes that 4 divides: a U-Net in small."""
+
+    paper = "none"
+    channels = 4
+    stride = 4
+    halo = 7
+
+    def __init__(self, *, scale: int = 2) -> None:
+        super().__init__()
+        self.scale = scale
+        self.down = nn.Conv2d(4, 8, 4, stride=4)
+        self.up = nn.ConvTranspose2d(8, 3, 4 * scale, stride=4 * scale)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        assert lr.shape[-2] % 4 == lr.shape[-1] % 4 == 0
+        return self.up(self.down(lr))
+
+    def stages(self) -> list[Stage]:
+        return [Stage("raw")]
+
+
 class Uncited(Good):
     paper = ""
 
@@ -360,13 +382,22 @@ class Unreached(Good):
         self.unused = nn.Linear(1, 1)
 
 
+class Unsaid(Packed):
+    stride = 1
+
+
+class Colour(Packed):
+    channels = 3
+
+
 class Undecided(Good):
     def training_step(self, batch: Batch, stage: Stage) -> dict[str, Tensor]:
         return {"other": super().training_step(batch, stage)["loss"]}  # type: ignore[index]
 
 
-def test_a_method_that_keeps_the_contract_passes() -> None:
-    check_method(Good)
+@pytest.mark.parametrize("cls", [Good, Packed])
+def test_a_method_that_keeps_the_contract_passes(cls: type[Method]) -> None:
+    check_method(cls)
 
 
 @pytest.mark.parametrize(
@@ -384,6 +415,8 @@ def test_a_method_that_keeps_the_contract_passes() -> None:
         (Twins, check_stages),
         (Unreached, check_training),
         (Undecided, check_training),
+        (Unsaid, check_shapes_and_range),
+        (Colour, check_shapes_and_range),
     ],
     ids=lambda value: value.__name__,
 )

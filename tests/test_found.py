@@ -18,8 +18,8 @@ from bench.report.provenance import caution
 from bench.report.rows import choose_rows
 from bench.study.fields import Study, TaskSection, TrainSection
 from bench.sweep.identity import git_state
-from bench.train.stages import method_digest as source_digest
-from bench.train.stages import plan_stages
+from bench.train.planning import method_digest as source_digest
+from bench.train.planning import plan_stages
 
 NET = """
 from bench.method import Method, Stage

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from bench.data.degrade import imresize_float
 from bench.method import Batch, Method, load_method
 from bench.study.fields import TaskSection, TrainSection
-from bench.train.stages import plan_stages
+from bench.train.planning import plan_stages
 from methods.classical import Bicubic
 from methods.networks.edsr import EDSRNetwork
 from methods.nima import NIMA

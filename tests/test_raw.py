@@ -1,12 +1,11 @@
 """SID's raw files: packing and ratio against the published definitions, reading on DNG files that
 the tests write, the lists of pairs."""
 
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from kit import sensor, write_dng, write_sid
 
 from bench.data import raw, sets
 from bench.data.datacheck import check_set, check_text
@@ -15,57 +14,6 @@ from bench.errors import BenchError
 
 SONY, FUJI = CAMERAS["sony"], CAMERAS["fuji"]
 COLOURS = "RGB"
-
-
-def write_dng(
-    path: Path,
-    mosaic: NDArray[np.uint16],
-    pattern: tuple[str, ...],
-    black: int,
-    white: int = 16383,
-    turned: int = 1,
-) -> None:
-    """Writes an uncompressed DNG: a TIFF of one strip with a colour filter array, no colour
-    transform, and unit white balance. LibRaw tells formats by content, so the suffix is free."""
-    byte, text, short, long, rational, signed = 1, 2, 3, 4, 5, 10
-    cells = [COLOURS.index(c) for row in pattern for c in row]
-    identity = [n for i in range(9) for n in (int(i % 4 == 0), 1)]
-    entries: list[tuple[int, int, list[int] | bytes]] = [
-        (254, long, [0]), (256, long, [mosaic.shape[1]]), (257, long, [mosaic.shape[0]]),
-        (258, short, [16]), (259, short, [1]), (262, short, [32803]),
-        (271, text, b"Made\0"), (272, text, b"by the test\0"),
-        (273, long, [0]), (274, short, [turned]), (277, short, [1]),
-        (278, long, [mosaic.shape[0]]), (279, long, [mosaic.nbytes]),
-        (33421, short, [len(pattern), len(pattern[0])]), (33422, byte, bytes(cells)),
-        (50706, byte, bytes([1, 4, 0, 0])), (50708, text, b"Made by the test\0"),
-        (50714, long, [black]), (50717, long, [white]),
-        (50721, signed, identity), (50728, rational, [1] * 6), (50778, short, [21]),
-    ]  # fmt: skip
-    packed = []
-    for tag, kind, values in entries:
-        code = {short: "H", signed: "i"}.get(kind, "I")
-        data = (
-            values if isinstance(values, bytes) else struct.pack(f"<{len(values)}{code}", *values)
-        )
-        count = len(values) // (2 if kind in (rational, signed) else 1)
-        packed.append((tag, kind, count, data))
-    start = 8 + 2 + 12 * len(packed) + 4
-    pixels = start + sum(len(data) + len(data) % 2 for *_, data in packed if len(data) > 4)
-    directory, beyond = b"", b""
-    for tag, kind, count, data in packed:
-        value = struct.pack("<I", pixels) if tag == 273 else data.ljust(4, b"\0")
-        if len(data) > 4:
-            value = struct.pack("<I", start + len(beyond))
-            beyond += data + b"\0" * (len(data) % 2)
-        directory += struct.pack("<HHI", tag, kind, count) + value
-    head = b"II*\0" + struct.pack("<IH", 8, len(packed))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(head + directory + b"\0" * 4 + beyond + mosaic.astype("<u2").tobytes())
-
-
-def sensor(height: int, width: int, black: int = 512, seed: int = 0) -> NDArray[np.uint16]:
-    values = np.random.default_rng(seed).integers(black - 8, 2000, (height, width))
-    return values.astype(np.uint16)
 
 
 # --- packing --------------------------------------------------------------------------------------
@@ -217,20 +165,8 @@ def test_a_file_that_cannot_be_what_it_should_is_refused_by_name(
 @pytest.fixture
 def sid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """SID's official tree: two good Sony scenes and a misaligned one, one scene not downloaded."""
-    root = tmp_path / "SID"
-    lines = []
-    for scene, long in (("10003", "10s"), ("10011", "30s"), ("10034", "10s"), ("10199", "10s")):
-        for number, short in (("00", "0.04s"), ("00", "0.1s"), ("01", "0.1s")):
-            names = f"Sony/short/{scene}_{number}_{short}.ARW", f"Sony/long/{scene}_00_{long}.ARW"
-            lines.append(f"./{names[0]} ./{names[1]} ISO200 F9\n")
-            if scene != "10199":
-                write_dng(root / names[0], sensor(31, 40, seed=len(lines)), SONY.pattern, 512)
-                pixels = sensor(31, 40, seed=int(scene)) * 4
-                write_dng(root / names[1], pixels, SONY.pattern, 512)
-    write_dng(root / "Sony/short/00001_00_0.1s.ARW", sensor(30, 40), SONY.pattern, 512)
-    (root / "Sony_test_list.txt").write_text("".join(lines))
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
-    return root
+    return write_sid(tmp_path / "SID", "Sony_test_list.txt")
 
 
 def test_the_list_makes_the_pairs(sid: Path) -> None:

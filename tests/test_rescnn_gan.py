@@ -13,17 +13,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.data import sets
 from bench.errors import BenchError, Diverged
 from bench.look.check import load_study
 from bench.method import Batch, Method, Recipe, Stage, build_method
 from bench.records.cell import TrainedStage
-from bench.records.store import Store
+from bench.records.store import Store, home
 from bench.study.fields import TaskSection, TrainSection
 from bench.train import loop as train
+from bench.train.batches import Patches
 from bench.train.loop import run_steps, update
 from bench.train.optimizers import make_optimizers
-from bench.train.patches import Patches
+from bench.train.pixels import find_source, open_pixels
 from bench.train.plan import Plan
 from bench.train.stages import plan_stages, train_stages
 from methods import rescnn_gan
@@ -59,6 +59,11 @@ def plan_of(method: Method, steps: int = 1, **changes: Any) -> Plan:
         recipe=recipe.filled(), seed=0, device="cpu",
     )  # fmt: skip
     return replace(plan, **changes)
+
+
+def patches_of(dataset: str, scale: int, degradation: str) -> Patches:
+    pixels = open_pixels([find_source(dataset, scale, degradation)], Store(home() / "store"))
+    return Patches(pixels, batch=2, patch=16, seed=0, device=CPU)
 
 
 def one_update(method: Method, step: int = 0) -> dict[str, Tensor]:
@@ -245,11 +250,11 @@ def test_a_gan_that_goes_on_ends_bit_by_bit_where_an_uninterrupted_one_does(
     )
     monkeypatch.setattr(train, "BLOCK", 0.0)  # a sign of life for each update
     monkeypatch.setattr(rescnn_gan, "FLAT", 10.0)  # so that there is something to count
-    patches = Patches(sets.load_pairs("set5", 4, "blur_noise"))
+    patches = patches_of("set5", 4, "blur_noise")
 
     def start(method: Method, name: str) -> Any:
         (tmp_path / name).mkdir(exist_ok=True)
-        return run_steps(plan_of(method, 6), patches, CPU, tmp_path / name / "checkpoint.pth")
+        return run_steps(plan_of(method, 6), patches, tmp_path / name / "checkpoint.pth")
 
     whole = make()
     points = list(start(whole, "whole"))
@@ -338,11 +343,11 @@ def test_a_state_must_last_to_be_a_collapse() -> None:
 
 def test_a_generator_gone_wrong_is_divergence(small_sets: Path, tmp_path: Path) -> None:
     method = make()
-    patches = Patches(sets.load_pairs("set5", 4, "blur_noise"))
+    patches = patches_of("set5", 4, "blur_noise")
     with torch.no_grad():
         next(method.generator.parameters()).fill_(math.nan)
     with pytest.raises(Diverged, match=r"^stage gan: .* at step 1 is nan\. The learning rate"):
-        list(run_steps(plan_of(method), patches, CPU, tmp_path / "checkpoint.pth"))
+        list(run_steps(plan_of(method), patches, tmp_path / "checkpoint.pth"))
 
 
 # --- what a study may ask for ---------------------------------------------------------------------

@@ -171,3 +171,55 @@ def test_a_stage_that_diverges_costs_the_trials_that_need_it_and_no_other(world:
     table = (world / "reports/tiny/table.md").read_text()
     assert "2 of 4 records failed: stage link3: loss at step 1 is nan" in table
     assert "chain t001 (stages 2)" in table
+
+
+LOSSES = '''
+"""A loss-weight sweep: what is learned is dear to make and the same for every weight."""
+
+from torch import nn
+from torch.nn import functional as F
+
+from bench.method import Method, Stage
+
+
+class Sharp(Method):
+    def __init__(self, *, scale: int = 2, weight: float = 1.0):
+        super().__init__()
+        self.scale, self.weight = scale, weight
+        self.layer = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, lr):
+        return self.layer(F.interpolate(lr, scale_factor=float(self.scale)))
+
+    def exaggerated(self, hr):
+        with open("targets.txt", "a") as log:
+            log.write(f"{tuple(hr.shape)}\\n")
+        return (hr + 0.5 * (hr - F.avg_pool2d(hr, 3, 1, 1))).clamp(0, 1)
+
+    def stages(self):
+        return [Stage("sr", target=self.exaggerated, target_depends={"strength": 0.5})]
+
+    def training_step(self, batch, stage):
+        return {"loss": self.weight * F.l1_loss(self(batch.lr), batch.target)}
+'''
+
+
+def test_a_loss_weight_sweep_makes_one_target_and_leaves_none(world: Path) -> None:
+    (world / "sharp.py").write_text(LOSSES)
+    methods = "sharp: {use: sharp.Sharp, weight: {grid: [0.5, 1.0, 2.0]}}"
+    write_study(world, methods, select="", budget="{sampler: grid}")
+    done = commands().run(world, "sweep", "tiny.yaml", "--workers", "2")
+    assert done.status == 0, done.err
+    assert len(stage_times(world / "home")) == 3
+    targets = {cell["stages"][0]["target"] for cell in cells(world / "home").values()}
+    assert len(targets) == 1 and targets != {""}
+    # three 48x48 pictures, which are one batch
+    assert (world / "targets.txt").read_text() == "(3, 3, 48, 48)\n"
+    assert list((world / "home/store/targets").iterdir()) == []
+    assert len(list((world / "home/store/pixels").iterdir())) == 2, "pixels serve the next study"
+
+    # a study that wants it again makes it again, and leaves none either
+    other = ("--set", "name=other", "--set", "train.learning_rate=1e-2")
+    assert commands().run(world, "sweep", "tiny.yaml", *other).status == 0
+    assert (world / "targets.txt").read_text() == "(3, 3, 48, 48)\n" * 2
+    assert list((world / "home/store/targets").iterdir()) == []

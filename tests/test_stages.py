@@ -11,6 +11,7 @@ import torch
 
 from bench.data import sets
 from bench.data.images import read_image, write_image
+from bench.data.mapped import read_mapped
 from bench.errors import BenchError
 from bench.method import Method, Rate, Recipe, Stage
 from bench.records.cell import TrainedStage
@@ -20,7 +21,8 @@ from bench.study.recipe import RecipeSection
 from bench.sweep.identity import Deciding
 from bench.sweep.trial import Done, Job, run_trial
 from bench.train.plan import Plan
-from bench.train.stages import plan_stages, stage_history, train_stages
+from bench.train.planning import plan_stages
+from bench.train.stages import stage_history, train_stages
 
 MakeModule = Callable[..., ModuleType]
 
@@ -562,8 +564,7 @@ def test_a_target_is_made_once_for_each_image_and_learned(
     assert [shape for shape, _, _ in method.seen] == [(1, 3, 32, 40), (1, 3, 36, 28)]
     assert all(0 <= low < high <= 1 for _, low, high in method.seen)
 
-    folder = store.entry("targets", record.key)
-    stored = np.fromfile(folder / "targets.u16", np.uint16).reshape(-1, 3)
+    stored = read_mapped(store.entry("targets", record.target)).pixels
     hr = [read_image(small_sets / f"Set5/HR/{stem}.png") for stem in ("baby", "bird")]
     pixels = np.concatenate([image.reshape(-1, 3) for image in hr]).astype(np.int64)
     assert np.array_equal(stored, 257 * (255 - pixels))  # 65535 = 257 * 255
@@ -576,6 +577,34 @@ def test_a_target_is_made_once_for_each_image_and_learned(
     again = cls()
     train(again, store)
     assert again.seen == [], "a stage from the store needs no targets"
+
+
+NAMED = """
+
+class Named(Own):
+    def stages(self):
+        return [Stage("negative", target=lambda hr: 1 - hr, target_depends={"strength": 1})]
+"""
+
+
+def test_a_target_is_shared_by_all_that_differ_in_other_things(make_module: MakeModule) -> None:
+    module = make_module(NEGATIVE + NAMED)
+
+    def target(cls: type[Method], note: str = "", **changes: Any) -> str:
+        (plan,) = plans(cls(note=note), **changes)
+        return plan.target
+
+    for cls in (module.Own, module.Named):
+        for same in ({"train": {"learning_rate": 1.0, "patch": 16, "steps": 9}}, {"seed": 3},
+                     {"task": {"degradation": "blur_noise"}}):  # fmt: skip
+            assert keys(cls(), **same) != keys(cls()) and target(cls, **same) == target(cls) != ""
+        assert target(cls, train={"dataset": "bsd100"}) != target(cls)
+    assert target(module.Named, note="another") == target(module.Named)
+    assert target(module.Own, note="another") != target(module.Own), "it may follow all parameters"
+    before = target(module.Named)
+    again = make_module((NEGATIVE + NAMED).replace('"strength": 1', '"strength": 2'))
+    assert target(again.Named) != before
+    assert plans(make_module(SOURCE).Own())[0].target == ""
 
 
 def test_without_a_target_the_original_is_learned(make_module: MakeModule, store: Store) -> None:

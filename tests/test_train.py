@@ -13,15 +13,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.data import sets
 from bench.errors import BenchError, Diverged
 from bench.method import Batch, Group, Losses, Method, Rate, Recipe, Stage, to_tensor
 from bench.method.precision import ieee_fp32
+from bench.records.store import Store, home
 from bench.train import checkpoint
 from bench.train import loop as train
+from bench.train.batches import Patches
 from bench.train.curves import check_point
 from bench.train.loop import Note, Progress, choose_device, choose_precision, run_steps
-from bench.train.patches import Patches
+from bench.train.pixels import TrainingPixels, find_source, open_pixels
 from bench.train.plan import Plan
 
 CPU = torch.device("cpu")
@@ -44,16 +45,18 @@ def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def patches(small_sets: Path) -> Patches:
-    return Patches(sets.load_pairs("set5", 2))
+def patches(small_sets: Path) -> TrainingPixels:
+    return open_pixels([find_source("set5", 2, "bicubic")], Store(home() / "store"))
 
 
-def start(plan: Plan, patches: Patches, folder: Path) -> Any:
+def start(plan: Plan, patches: TrainingPixels, folder: Path) -> Any:
     folder.mkdir(exist_ok=True)
-    return run_steps(plan, patches, torch.device(plan.device), folder / "checkpoint.pth")
+    device = torch.device(plan.device)
+    batches = Patches(patches, batch=plan.batch, patch=plan.patch, seed=plan.seed, device=device)
+    return run_steps(plan, batches, folder / "checkpoint.pth")
 
 
-def finish(plan: Plan, patches: Patches, folder: Path) -> list[Progress]:
+def finish(plan: Plan, patches: TrainingPixels, folder: Path) -> list[Progress]:
     return list(start(plan, patches, folder))
 
 
@@ -81,21 +84,27 @@ class Scalar(Method):
         return {"loss": self.slope * self.p}
 
 
-def test_the_first_step_of_adam_is_the_learning_rate(patches: Patches, tmp_path: Path) -> None:
+def test_the_first_step_of_adam_is_the_learning_rate(
+    patches: TrainingPixels, tmp_path: Path
+) -> None:
     for slope in (1.0, -300.0):
         owner = Scalar(slope)
         finish(plan_of(owner, 1), patches, tmp_path)
         assert owner.p.item() == pytest.approx(5 - math.copysign(0.1, slope), abs=1e-6)
 
 
-def test_the_learning_rate_is_halved_at_the_steps_given(patches: Patches, tmp_path: Path) -> None:
+def test_the_learning_rate_is_halved_at_the_steps_given(
+    patches: TrainingPixels, tmp_path: Path
+) -> None:
     # a constant slope makes each of Adam's steps the rate itself: 0.1 + 0.1 + 0.05 + 0.025
     owner = Scalar()
     finish(plan_of(owner, 4, rate=Rate(halve=(2, 3))), patches, tmp_path)
     assert owner.p.item() == pytest.approx(5 - 0.275, abs=1e-5)
 
 
-def test_progress_tells_the_mean_loss_since_the_last(patches: Patches, tmp_path: Path) -> None:
+def test_progress_tells_the_mean_loss_since_the_last(
+    patches: TrainingPixels, tmp_path: Path
+) -> None:
     # p = 5, 4.99, 4.98, ...
     points = finish(plan_of(Scalar(), 250, learning_rate=0.01), patches, tmp_path)
     assert {(p.stage, p.steps) for p in points} == {("fit", 250)}
@@ -108,7 +117,7 @@ def test_progress_tells_the_mean_loss_since_the_last(patches: Patches, tmp_path:
 
 @pytest.mark.parametrize("block", [0.0, 0.01, 2.0])
 def test_the_curve_has_points_over_equal_steps_whatever_the_blocks(
-    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: float
+    patches: TrainingPixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: float
 ) -> None:
     # 250 steps make 125 points, each the mean of two
     monkeypatch.setattr(train, "BLOCK", block)
@@ -119,7 +128,7 @@ def test_the_curve_has_points_over_equal_steps_whatever_the_blocks(
     assert [losses["loss"] for _, losses in history] == pytest.approx(means, abs=1e-3)
 
 
-def test_a_block_ends_at_each_quarter(patches: Patches, tmp_path: Path) -> None:
+def test_a_block_ends_at_each_quarter(patches: TrainingPixels, tmp_path: Path) -> None:
     # where a pruner looks, whatever the machine
     points = finish(plan_of(Scalar(), 10, learning_rate=0.01), patches, tmp_path)
     assert {3, 5, 8, 10} <= {point.step for point in points}
@@ -139,7 +148,7 @@ class Slow(Method):
 
 
 def test_a_million_updates_show_life_every_two_seconds(
-    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    patches: TrainingPixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
     monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=clock.monotonic))
@@ -156,7 +165,7 @@ def test_a_million_updates_show_life_every_two_seconds(
 
 
 def test_a_pace_that_drops_does_not_make_a_block_long(
-    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    patches: TrainingPixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
     monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=clock.monotonic))
@@ -169,7 +178,7 @@ def test_a_pace_that_drops_does_not_make_a_block_long(
 
 
 def test_a_nan_in_a_million_updates_is_found_within_its_block(
-    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    patches: TrainingPixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
     monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=clock.monotonic))
@@ -187,7 +196,7 @@ class Sometimes(Scalar):
         return {"loss": self.p * 1.0, **rare}
 
 
-def test_every_update_s_losses_are_kept(patches: Patches, tmp_path: Path) -> None:
+def test_every_update_s_losses_are_kept(patches: TrainingPixels, tmp_path: Path) -> None:
     plan = plan_of(Sometimes(), 250, learning_rate=0.01)
     _, (history, curves, _) = results(start(plan, patches, tmp_path))
     assert curves["loss"] == pytest.approx(5 - 0.01 * np.arange(250), abs=1e-3)
@@ -198,7 +207,7 @@ def test_every_update_s_losses_are_kept(patches: Patches, tmp_path: Path) -> Non
 
 
 def test_patches_are_channels_last_and_set_by_seed_and_step(
-    patches: Patches, tmp_path: Path
+    patches: TrainingPixels, tmp_path: Path
 ) -> None:
     owners = [Scalar(), Scalar(), Scalar()]
     for owner, seed in zip(owners, (0, 0, 1), strict=True):
@@ -236,7 +245,7 @@ class Rivals(Method):
 
 
 def test_each_loss_steps_its_own_optimizer_before_the_next_is_computed(
-    patches: Patches, tmp_path: Path
+    patches: TrainingPixels, tmp_path: Path
 ) -> None:
     rivals = Rivals()
     (progress,) = finish(plan_of(rivals, 1), patches, tmp_path)
@@ -247,7 +256,7 @@ def test_each_loss_steps_its_own_optimizer_before_the_next_is_computed(
 
 
 def test_the_generators_loss_leaves_no_slope_in_the_discriminator(
-    patches: Patches, tmp_path: Path
+    patches: TrainingPixels, tmp_path: Path
 ) -> None:
     rivals = Rivals()
     finish(plan_of(rivals, 1), patches, tmp_path)
@@ -255,7 +264,7 @@ def test_the_generators_loss_leaves_no_slope_in_the_discriminator(
     assert rivals.g.grad is not None and rivals.g.grad.item() == pytest.approx(-1.9, abs=1e-6)
 
 
-def test_parameters_that_no_optimizer_names_stay(patches: Patches, tmp_path: Path) -> None:
+def test_parameters_that_no_optimizer_names_stay(patches: TrainingPixels, tmp_path: Path) -> None:
     class Half(Rivals):
         def optimizers(self, stage: Stage) -> Mapping[str, Sequence[nn.Parameter]]:
             return {"g": [self.g]}
@@ -331,7 +340,7 @@ RECIPES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("cls", [Net, Halves])
 @pytest.mark.usefixtures("every_step")
 def test_a_training_that_goes_on_ends_bit_by_bit_where_an_uninterrupted_one_does(
-    patches: Patches,
+    patches: TrainingPixels,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     recipe: dict[str, Any],
@@ -362,7 +371,7 @@ def test_a_training_that_goes_on_ends_bit_by_bit_where_an_uninterrupted_one_does
 
 @pytest.mark.usefixtures("every_step")
 def test_a_finished_checkpoint_is_not_trained_on(
-    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    patches: TrainingPixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner, clock = Scalar(), Clock()
     monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=clock.monotonic))
@@ -386,7 +395,7 @@ def flip(data: bytes) -> bytes:
 @pytest.mark.parametrize("damage", [cut, flip, lambda data: b"", lambda data: b"not a checkpoint"])
 @pytest.mark.usefixtures("every_step")
 def test_a_broken_checkpoint_is_set_aside_and_the_stage_begins_anew(
-    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Any
+    patches: TrainingPixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Any
 ) -> None:
     clock, file = Clock(), tmp_path / "checkpoint.pth"
     monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=clock.monotonic))
@@ -426,7 +435,7 @@ def test_a_checkpoint_is_on_the_disk_before_the_last_one_goes(
 
 
 def test_saving_takes_at_most_a_fiftieth_of_the_time(
-    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    patches: TrainingPixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, saves = Clock(), []
 
@@ -461,7 +470,7 @@ class Bad(Scalar):
 )
 @pytest.mark.parametrize("block", [0.0, 2.0])
 def test_a_loss_gone_wrong_names_stage_step_and_learning_rate(
-    patches: Patches,
+    patches: TrainingPixels,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     factor: float,
@@ -508,7 +517,7 @@ def test_auto_takes_bf16_only_where_it_is_native(
     ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
 )
 def test_precision_decides_what_convolutions_compute_in(
-    patches: Patches, tmp_path: Path, precision: str, dtype: torch.dtype
+    patches: TrainingPixels, tmp_path: Path, precision: str, dtype: torch.dtype
 ) -> None:
     seen = []
 
@@ -532,7 +541,7 @@ def gpu_fp32() -> set[str]:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_fp32_is_ieee_s_while_it_is_trained_in(
-    patches: Patches, tmp_path: Path, precision: str
+    patches: TrainingPixels, tmp_path: Path, precision: str
 ) -> None:
     seen, before = [], gpu_fp32()
 
@@ -568,7 +577,7 @@ def test_an_image_becomes_a_tensor_of_three_channels_in_0_to_1() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA GPU")
-def test_a_gpu_follows_the_loss_curve_of_the_cpu(patches: Patches, tmp_path: Path) -> None:
+def test_a_gpu_follows_the_loss_curve_of_the_cpu(patches: TrainingPixels, tmp_path: Path) -> None:
     curves = []
     for device in ("cpu", "cuda"):
         owner = make_net()

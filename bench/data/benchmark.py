@@ -26,7 +26,7 @@ class Benchmark:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the stems, the bytes of all files and how LR is made."""
-        return sets.fingerprint_of(self.pairs)
+        return sets.fingerprint_of(self.pairs, sets.pair_digests(self.pairs))
 
     @property
     def pixels(self) -> int:
@@ -58,7 +58,7 @@ def open_benchmark(
     not on this machine.
     """
     found = sets.find_pairs(name, scale, degradation)
-    pairs = sets.checked(sets.sound(found)[:limit])
+    pairs = sets.check_headers(sets.sound(found)[:limit])
     entry, path = sets.dataset(name), pairs[0].lr_path
     source = degradation
     if path is not None:

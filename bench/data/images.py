@@ -111,7 +111,7 @@ def is_image(path: Path) -> bool:
 def folder_entries(folder: Path) -> list[Path]:
     """Returns what lies in a folder, sorted. Raises BenchError if it cannot be listed."""
     try:
-        return sorted(folder.iterdir())
+        return sorted(folder.iterdir(), key=lambda path: path.name)  # paths compare slowly
     except OSError as error:
         raise BenchError(f"{folder}: cannot be listed: {error.strerror}.") from None
 

@@ -1,6 +1,6 @@
 """Pixels: what an image is here, its 8 bits, its luma and its gray."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ Image = NDArray[np.uint8]
 """(H, W, 3) RGB, or (H, W) for a single-channel file; 0 to 255."""
 Input = Image | NDArray[np.float32]
 """What a method is given: an image; or (H, W, C) in [0, 1], packed from a raw file."""
+Samples = NDArray[np.unsignedinteger[Any]]
+"""(H, W, channels) or (pixels, channels), uint8 or uint16."""
 Plane = NDArray[np.float64]
 """(H, W), 0 to 255."""
 

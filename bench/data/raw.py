@@ -122,13 +122,22 @@ def read_short(path: Path, long: Path, camera: Camera) -> Packed:
 
 
 def read_long(path: Path, camera: Camera) -> Image:
-    """Returns (H, W, 3) 8-bit sRGB: LibRaw's development with the camera's white balance and fixed
-    brightness, 16 bits, rounded. Raises BenchError as `read_short`."""
+    """Returns (H, W, 3) 8-bit sRGB, as it is measured: `develop`, rounded.
+
+    Raises BenchError as `read_short`.
+    """
+    levels = (develop(path, camera).astype(np.uint32) + 128) // 257  # 65535 = 257 * 255
+    return levels.astype(np.uint8)
+
+
+def develop(path: Path, camera: Camera) -> NDArray[np.uint16]:
+    """Returns (H, W, 3) 16-bit sRGB, as the published code trains on it: LibRaw's development with
+    the camera's white balance and fixed brightness. Raises BenchError as `read_short`."""
     return _developed(path, path.stat().st_mtime_ns if path.is_file() else 0, camera).copy()
 
 
 @lru_cache(maxsize=1)  # development takes seconds, and up to 15 short exposures share a long one
-def _developed(path: Path, modified: int, camera: Camera) -> Image:
+def _developed(path: Path, modified: int, camera: Camera) -> NDArray[np.uint16]:
     with _opened(path, camera) as raw:
         picture = raw.postprocess(
             use_camera_wb=True, half_size=False, no_auto_bright=True, output_bps=16
@@ -136,7 +145,7 @@ def _developed(path: Path, modified: int, camera: Camera) -> Image:
         size = raw.sizes.height, raw.sizes.width
     if picture.shape[:2] != size:
         raise BenchError(f"{path}: developed to {picture.shape[:2]}, its sensor has {size}.")
-    return ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 = 257 * 255
+    return np.asarray(picture, np.uint16)
 
 
 def read_mosaic(path: Path, camera: Camera) -> Mosaic:

@@ -1,16 +1,14 @@
 """Benchmark sets on this machine: which layout they lie in, and how HR and LR files become pairs.
 
-What the sets are stands in bench/catalog.py.
+What the sets are stands in bench/data/catalog.py.
 """
 
 import hashlib
 import importlib.util
-import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +18,12 @@ from bench.data import raw
 from bench.data.catalog import COMMON, FLAT, Dataset, Layout
 from bench.data.catalog import DATASETS as DATASETS
 from bench.data.degrade import DEGRADATIONS, find_degradation
+from bench.data.files import file_digests
 from bench.data.images import folder_entries, image_size, is_image, scan_images
 from bench.data.images import read_image as read_image
 from bench.data.images import write_image as write_image
-from bench.data.pixels import Image, Input, as_rgb
+from bench.data.pixels import Image, Input, Samples, as_rgb
+from bench.data.roots import data_root as data_root
 from bench.errors import BenchError, unknown
 
 LR_SOURCES = (*DEGRADATIONS, "jpeg_lanczos:QUALITY", "jpeg_bilinear:QUALITY", "unknown")
@@ -64,10 +64,27 @@ class Pair:
         """
         path = self._hr_path()
         height, width = self.hr_size()
-        image = raw.read_long(path, self.camera) if self.camera else read_image(path)
-        if self.packaged:
-            image = as_rgb(_central(image, self.side))
+        image = raw.read_long(path, self.camera) if self.camera else self._read(path)
         return np.ascontiguousarray(image[:height, :width])
+
+    def original(self) -> Samples:
+        """Returns HR as its file has it, not cut to the scale, for training on: (H, W, 3) RGB,
+        uint8, or uint16 of a camera, where `hr` rounds to the 8 bits that are measured."""
+        path = self._hr_path()
+        return raw.develop(path, self.camera) if self.camera else as_rgb(self._read(path))
+
+    def input(self) -> Samples:
+        """Returns LR for training on: (H, W, 3) RGB uint8; of a camera packed, uint16 for [0, 1].
+
+        Raises BenchError if HR is not of LR's size.
+        """
+        if self.camera is not None:
+            self.hr_size()  # opens the headers of both, which is done for no raw file before
+        lr = self.lr()
+        if lr.dtype == np.uint8:
+            return as_rgb(np.asarray(lr, np.uint8))
+        levels: Samples = np.rint(lr * np.float32(65535)).astype(np.uint16)
+        return levels
 
     def lr(self) -> Input:
         """Returns LR: uint8 of as many channels as HR; of a camera packed float32 in [0, 1]."""
@@ -91,6 +108,10 @@ class Pair:
                 raise BenchError(f"{self.lr_path}: not of the size of {self.hr_path}.")
             low = raw.packed_size(self.lr_path, self.camera)
         return self.scale * low[0], self.scale * low[1]
+
+    def _read(self, path: Path) -> Image:
+        image = read_image(path)
+        return as_rgb(_central(image, self.side)) if self.packaged else image
 
     def _hr_path(self) -> Path:
         if self.hr_path is None:
@@ -146,11 +167,6 @@ def dataset(name: str) -> Dataset:
     if name not in DATASETS:
         raise BenchError(unknown("dataset", name, DATASETS) + " A folder needs a slash: ./name.")
     return DATASETS[name]
-
-
-def data_root() -> Path:
-    """Returns $BENCH_DATA, or `data` in the current folder."""
-    return Path(os.environ.get("BENCH_DATA") or "data")
 
 
 def missing(name: str) -> str | None:
@@ -224,7 +240,12 @@ def load_pairs(
     "unknown"; for any other LR is made from HR. Raises BenchError with one line for every orphan,
     file of wrong size or unreadable header, and for what the set does not have.
     """
-    return checked(sound(find_pairs(name, scale, degradation))[:limit])
+    return check_headers(list_pairs(name, scale, degradation)[:limit])
+
+
+def list_pairs(name: str, scale: int, degradation: str = "bicubic") -> list[Pair]:
+    """Returns the pairs of `load_pairs` by file names alone: no file is opened."""
+    return sound(find_pairs(name, scale, degradation))
 
 
 def load_originals(name: str, scale: int, degradation: str = "bicubic") -> list[Pair]:
@@ -232,22 +253,28 @@ def load_originals(name: str, scale: int, degradation: str = "bicubic") -> list[
 
     Raises BenchError as `load_pairs`, and for a set without HR files.
     """
-    return checked(sound(_find_pairs(name, scale, degradation, track=None)))
+    return check_headers(sound(_find_pairs(name, scale, degradation, track=None)))
 
 
 def fingerprint(name: str, scale: int, degradation: str = "bicubic") -> str:
     """Returns a hash of the stems, the bytes of all files and how LR is made."""
-    return fingerprint_of(sound(find_pairs(name, scale, degradation)))
+    pairs = list_pairs(name, scale, degradation)
+    return fingerprint_of(pairs, pair_digests(pairs))
 
 
-def fingerprint_of(pairs: Sequence[Pair]) -> str:
-    """Returns a hash of the stems, the bytes of all files and how LR is made."""
+def fingerprint_of(pairs: Sequence[Pair], files: Mapping[Path, str]) -> str:
+    """Returns the fingerprint of pairs whose files have these digests."""
     digest = hashlib.blake2b(digest_size=8)
     for pair in pairs:
-        hr = "-" if pair.hr_path is None else file_digest(pair.hr_path)
-        lr = pair.degradation if pair.lr_path is None else file_digest(pair.lr_path)
+        hr = "-" if pair.hr_path is None else files[pair.hr_path]
+        lr = pair.degradation if pair.lr_path is None else files[pair.lr_path]
         digest.update(f"{pair.stem} {hr} {lr} {pair.scale} {pair.side}\n".encode())
     return digest.hexdigest()
+
+
+def pair_digests(pairs: Sequence[Pair]) -> dict[Path, str]:
+    """Returns a hash of the bytes of each file of the pairs."""
+    return file_digests(p for pair in pairs for p in (pair.hr_path, pair.lr_path) if p is not None)
 
 
 def find_pairs(name: str, scale: int, degradation: str = "bicubic") -> Found:
@@ -305,7 +332,8 @@ def sound(found: Found) -> list[Pair]:
     return found.pairs
 
 
-def checked(pairs: list[Pair]) -> list[Pair]:
+def check_headers(pairs: list[Pair]) -> list[Pair]:
+    """Returns the pairs. Raises BenchError with a line for each whose headers are wrong."""
     if problems := [text for pair in pairs if (text := header_problem(pair))]:
         raise BenchError("\n".join(problems))
     return pairs
@@ -504,15 +532,3 @@ def _packaged_file(file: str) -> Path:
     spec = importlib.util.find_spec(package)
     places = spec.submodule_search_locations if spec else None
     return Path(next(iter(places))) / rest if places else Path(file)
-
-
-def file_digest(path: Path) -> str:
-    """Returns a hash of a file's bytes; the same file is read once."""
-    status = path.stat()
-    return _digest_of_bytes(path, status.st_size, status.st_mtime_ns)
-
-
-@cache
-def _digest_of_bytes(path: Path, size: int, modified: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()[:16]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from bench.data.roots import weights_root as weights_root
 from bench.errors import BenchError, unknown
 
 
@@ -66,11 +67,6 @@ WEIGHTS: dict[str, Weights] = {
     ),
 }
 """What the harness itself uses. A method's own weights stand in its class: `Method.published`."""
-
-
-def weights_root() -> Path:
-    """Returns $BENCH_WEIGHTS, or `weights` in the current folder."""
-    return Path(os.environ.get("BENCH_WEIGHTS") or "weights")
 
 
 def torch_hub() -> Path:

@@ -21,11 +21,11 @@ from bench.records.store import Store, home
 from bench.study.fields import MethodSection, Study
 from bench.study.words import duration
 from bench.sweep.driver import default_workers
-from bench.sweep.rows import kind_of, measured_on, methods_of, protocol_of, seeds_of
+from bench.sweep.rows import kind_of, measured_on, methods_of, protocol_of, seeds_of, start_of
 from bench.train.loop import choose_device, update
 from bench.train.optimizers import make_optimizers
 from bench.train.plan import Plan
-from bench.train.stages import plan_stages
+from bench.train.planning import plan_stages
 
 Row = dict[str, Any]
 
@@ -82,14 +82,21 @@ def _row_plan(study: Study, name: str, share: int, shared: dict[str, float]) -> 
 def _stage_plans(
     study: Study, section: MethodSection, method: Method, scale: int, share: int
 ) -> Iterator[Row]:
-    store, seed = Store(home() / "store"), study.budget.seeds[0]
-    for plan in plan_stages(method, study.task.at(scale), study.train, seed, section.train):
+    store = Store(home() / "store")
+    for plan in _planned(study, section, method, scale):
         once = plan.stage.seed is not None  # one training serves all seeds and trials
         ready = store.has("stages", plan.key)
         with _threads(torch.get_num_threads() if once else share):
             cost = 0.0 if ready else _seconds_to_train(plan)
         yield {"name": plan.stage.name, "steps": plan.steps, "seconds": cost, "in_store": ready,
                "once": once, **_recipe(study, section, plan), "key": plan.key}  # fmt: skip
+
+
+def _planned(study: Study, section: MethodSection, method: Method, scale: int) -> list[Plan]:
+    start, seed = start_of(section, method, scale), study.budget.seeds[0]
+    begins_from = start.digest if start else ""
+    task = study.task.at(scale)
+    return plan_stages(method, task, study.train, seed, section.train, begins_from=begins_from)
 
 
 def _recipe(study: Study, section: MethodSection, plan: Plan) -> dict[str, str | dict[str, str]]:
@@ -128,17 +135,20 @@ def _seconds_to_measure(study: Study, name: str, method: Method, scale: int) -> 
 
 
 def _seconds_to_train(plan: Plan) -> float:
-    """Seconds for a stage's updates, from a few on random pixels: three, or a second's worth."""
+    """Seconds for a stage's updates, from a few on random pixels: three, or a second's worth.
+
+    A stage's own batches are made as in the training.
+    """
     device = choose_device()
     plan.owner.to(device).train()
     optimizers = make_optimizers(plan)
     small = plan.patch // plan.scale
     hr = torch.rand(plan.batch, 3, plan.patch, plan.patch, device=device)
-    lr = torch.rand(plan.batch, 3, small, small, device=device)
+    lr = torch.rand(plan.batch, plan.owner.channels, small, small, device=device)
     seconds: list[float] = []
     while len(seconds) < 3 or sum(seconds) < 1:
-        began = time.perf_counter()
-        batch = Batch(lr, hr, hr, len(seconds))
+        began, step = time.perf_counter(), len(seconds)
+        batch = plan.batches.batch(step) if plan.batches else Batch(lr, hr, hr, step)
         losses = update(plan.owner, plan.stage, batch, optimizers, plan)
         [float(value) for value in losses.values()]  # waits for a GPU
         seconds.append(time.perf_counter() - began)

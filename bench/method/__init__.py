@@ -1,7 +1,7 @@
 """What a paper's adapter fulfils, and how one is found, built and run on large pictures."""
 
+from bench.method.batch import Augment, Batch, Batches, Request
 from bench.method.contract import (
-    Batch,
     Group,
     Losses,
     Method,
@@ -19,12 +19,15 @@ from bench.method.recipe import Recipe
 from bench.study.recipe import Rate
 
 __all__ = [
+    "Augment",
     "Batch",
+    "Batches",
     "Group",
     "Losses",
     "Method",
     "Rate",
     "Recipe",
+    "Request",
     "Stage",
     "build_method",
     "check_hyperparameters",

@@ -20,6 +20,8 @@ from bench.data.catalog import Task
 from bench.data.pixels import Input
 from bench.data.weights import Weights
 from bench.errors import BenchError, unknown
+from bench.method.batch import Augment, Batches, Request
+from bench.method.batch import Batch as Batch
 from bench.method.checkpoints import read_state
 from bench.method.recipe import Recipe
 
@@ -41,21 +43,6 @@ Parameters = Sequence[nn.Parameter] | Sequence[Group]
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Training patches on the training device, values in [0, 1].
-
-    lr: `(N, C, h, w)` degraded input. hr: `(N, 3, scale*h, scale*w)` the original.
-    target: what the stage learns to produce, same shape as hr; hr itself unless the stage has a
-    `target`. step: number of updates already made in this stage.
-    """
-
-    lr: Tensor
-    hr: Tensor
-    target: Tensor
-    step: int
-
-
-@dataclass(frozen=True)
 class Stage:
     """One phase of a method's training, trained once for equal content and then shared.
 
@@ -68,19 +55,31 @@ class Stage:
     """How it is trained, over what the study's `train` section says of every stage."""
     target: Callable[[Tensor], Tensor] | None = None
     """HR images `(N, 3, H, W)` in [0, 1] -> what this stage learns to produce, same shape. Called
-    under no_grad when the stage begins, for each image once, and stored."""
+    under no_grad when the stage begins, for each whole image once, of whatever size, and stored."""
     target_halo: int | None = None
     """Pixels of context that the target needs on each side, so that large images are made in tiles.
     None: it must see the whole image."""
     depends: Mapping[str, Any] | None = None
     """The parameters that determine this stage. None: every hyper-parameter of its method. Naming
     fewer lets more trials share the stage; leaving out one that matters gives wrong results."""
+    target_depends: Mapping[str, Any] | None = None
+    """All that determines the target besides the original and the code, so that stages which differ
+    in other things share it. None: `depends`, and the stages before."""
     trains: "Method | None" = None
     """The part that this stage trains and that is stored, itself a Method (a pre-trained generator,
     an assessor). None: the method whose `stages()` this is."""
+    begins_from: "Method | None" = None
+    """A part trained before, whose weights this stage's own part begins with. None: the seed's."""
     dataset: str | None = None
     degradation: str | None = None
     """"none" gives LR that equals HR, at scale 1. None: the study's task's."""
+    batches: Callable[[Request], Batches] | None = None
+    """Makes batches of the stage's own, with labels or from other files. None: patches of the
+    data set's images."""
+    scales: tuple[int, ...] | None = None
+    """Each batch of patches is of one of these scales, drawn anew. None: the method's one scale."""
+    augment: Augment = "turns"
+    """How patches are turned."""
     seed: int | None = None
     """A fixed seed makes one stage serve every seed of every study. Of a study's recipe it takes at
     most steps, batch, patch and learning rate, where its own leaves them open."""
@@ -107,6 +106,11 @@ class Method(nn.Module):
     published: ClassVar[Mapping[str, Weights]] = {}
     """Weights that the authors published: name -> address, checksum, licence. A study and --weights
     take them as published:NAME. NAME_x2, NAME_x3 are those of one scale, and go by NAME as well."""
+    channels: ClassVar[int] = 3
+    """Of the input: 3 for RGB, 4 for packed Bayer files."""
+    stride: ClassVar[int] = 1
+    """Input sizes have to be multiples of it; others are filled up by repeating the edge, and what
+    was made of that is cut off again."""
     halo: int | None = 32
     """LR pixels of context that a tile of a large image needs on each side: the radius of the
     receptive field, or the tiles show seams. None: the network must see the whole image."""

@@ -21,7 +21,7 @@ def restore(method: Method, lr: Tensor, tile: int = TILE, whole: int = WHOLE) ->
 
     A large image in tiles with the method's halo: the result is the same picture.
     """
-    return in_tiles(method, lr, method.halo, tile, whole)
+    return in_tiles(method, lr, method.halo, tile, whole, method.stride)
 
 
 def picture_of(method: Method, lr: Input, tile: int = TILE, whole: int = WHOLE) -> Image:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 TILE = 256  # pixels: one forward of a tile fits in a few hundred MB for the usual networks
 WHOLE = 400  # images up to this many pixels a side are computed in one piece
@@ -15,25 +16,36 @@ def in_tiles(
     halo: int | None,
     tile: int = TILE,
     whole: int = WHOLE,
+    stride: int = 1,
 ) -> Tensor:
     """Returns `function(image)` as fp32, of images `(N, C, H, W)` to `(N, C', s*H, s*W)`.
 
     An image over `whole` pixels a side is computed in tiles of `tile` pixels, each with `halo` more
     pixels of context on every side, which are cut off afterwards: no seam where the halo covers the
     receptive field. halo None: never, the function must see the whole image.
+
+    stride: the function takes sizes that are multiples of it. An image of another size is filled up
+    by repeating its edge, tile and halo are rounded up, and what was made of the rest is cut off.
     """
     height, width = image.shape[-2:]
+    rest = -height % stride, -width % stride
+    if any(rest):
+        filled = F.pad(image, (0, rest[1], 0, rest[0]), mode="replicate")
+        made = in_tiles(function, filled, halo, tile, whole, stride)
+        scale = made.shape[-1] // filled.shape[-1]
+        return made[..., : height * scale, : width * scale]
     if halo is None or max(height, width) <= whole:
         return function(image).float()
-    made: Tensor | None = None
+    tile, halo = tile + -tile % stride, halo + -halo % stride  # so that all tiles keep the grid
+    result: Tensor | None = None
     for top in range(0, height, tile):
         for left in range(0, width, tile):
             part, (y, x, scale) = _one_tile(function, image, (top, left), tile, halo)
-            if made is None:
-                made = part.new_empty(*part.shape[:2], height * scale, width * scale)
-            made[..., y : y + part.shape[2], x : x + part.shape[3]] = part
-    assert made is not None
-    return made
+            if result is None:
+                result = part.new_empty(*part.shape[:2], height * scale, width * scale)
+            result[..., y : y + part.shape[2], x : x + part.shape[3]] = part
+    assert result is not None
+    return result
 
 
 def _one_tile(

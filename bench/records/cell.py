@@ -58,6 +58,8 @@ class TrainedStage(BaseModel):
     device: str
     scale: int = 0
     """That it was trained for, in a study with several; else 0."""
+    target: str = ""
+    """Key of what it learned instead of the originals; "": of nothing."""
     losses: dict[str, float] = {}
     """Each loss that an optimizer minimised, mean of its last LAST_UPDATES values."""
     examined: dict[str, float | str] = {}

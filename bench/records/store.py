@@ -11,12 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-Kind = Literal["stages", "targets"]
+from bench.data.roots import home as home
 
-
-def home() -> Path:
-    """Returns the absolute folder of all that bench writes: $BENCH_HOME, else .bench here."""
-    return Path(os.environ.get("BENCH_HOME") or ".bench").resolve()
+Kind = Literal["stages", "targets", "pixels"]
 
 
 def content_key(parts: Mapping[str, Any]) -> str:
@@ -91,6 +88,34 @@ class Store:
             file.write(str(os.getpid()))
             file.flush()
             yield
+
+    @contextmanager
+    def use(self, kind: Kind, key: str) -> Iterator[Path | None]:
+        """Holds an entry so that `drop` leaves it; yields its folder, None where there is none.
+
+        Any number of processes may use an entry at once; `lock` waits for all of them.
+        """
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / f"{kind}-{key}", "a+") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            yield self.entry(kind, key) if self.has(kind, key) else None
+
+    def drop(self, kind: Kind, key: str) -> bool:
+        """Removes an entry that no process uses or makes; returns whether it has."""
+        if not self.has(kind, key):
+            return False
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / f"{kind}-{key}", "a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            gone = Path(tempfile.mkdtemp(dir=self.root, prefix="building-"))
+            os.rename(self.entry(kind, key), gone / key)  # at once, then at leisure
+            shutil.rmtree(gone)
+        return True
 
 
 def _sync(path: Path) -> None:

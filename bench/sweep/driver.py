@@ -30,6 +30,7 @@ from bench.sweep.tracking import Tracking
 from bench.sweep.trial import REPORTS, Done, Event, Halt, Job, Report, Scored, Strip, disk_is_full
 from bench.train.loop import Progress
 from bench.train.stages import Note, stage_history
+from bench.train.targets import drop_targets
 
 ATTEMPTS = 3  # of a trial whose worker is lost
 
@@ -79,6 +80,7 @@ def sweep(
             cells = driver.current()
             folder = report(cells) if report else None
             driver.stop("FAILED" if any(c.state == "failed" for c in cells) else "FINISHED", folder)
+            drop_targets(driver.store, {s.target for c in driver.cells.values() for s in c.stages})
         except BaseException as error:
             full = disk_is_full(error)
             with contextlib.suppress(*(Exception,) if full else ()):  # nor may this find room

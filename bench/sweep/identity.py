@@ -25,7 +25,8 @@ from bench.records.store import content_key
 from bench.study.fields import Study
 from bench.sweep.rows import decided_by, kind_of, protocol_of
 from bench.train.loop import choose_device
-from bench.train.stages import loop_digest, method_digest, pixels_digest
+from bench.train.pixels import pixels_digest
+from bench.train.planning import loop_digest, method_digest
 
 SETTINGS = "the study's task, train, select, seeds, sampler or the method's section"
 LOOP = "the training loop"

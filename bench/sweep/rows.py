@@ -1,6 +1,5 @@
 """A row of a study: a method to train, published weights, a folder of pictures, the originals."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -8,8 +7,8 @@ from typing import Any, Literal
 
 import torch
 
-from bench.data import sets
 from bench.data.benchmark import Benchmark
+from bench.data.files import file_digests
 from bench.data.images import scan_images
 from bench.data.weights import digest
 from bench.errors import BenchError
@@ -21,6 +20,7 @@ from bench.method.weights import load_weights
 from bench.records.cell import label_of
 from bench.records.store import content_key
 from bench.study.fields import MethodSection, Study
+from bench.train.stages import Start
 from bench.train.trained import load_trial, trial_digest
 
 Kind = Literal["trained", "weights", "folder", "reference"]
@@ -84,6 +84,15 @@ def load_row_weights(method: Method, text: str, scale: int) -> None:
         load_weights(method, resolve_weights(type(method), text, None, scale))
 
 
+def start_of(section: MethodSection, method: Method, scale: int) -> Start | None:
+    """Returns the weights that a row's training begins with; None for those of its seed."""
+    if section.begins_from is None:
+        return None
+    text = section.begins_from
+    digest_ = weights_digest(type(method), text, scale)
+    return Start(digest_, lambda begun: load_row_weights(begun, text, scale))
+
+
 def weights_digest(cls: type[Method], text: str, scale: int) -> str:
     """Returns a hash of the weights that `load_row_weights` loads. Raises BenchError."""
     text = text.format(scale=scale)
@@ -120,10 +129,9 @@ def folder_of(section: MethodSection, benchmark: tuple[str, int], study: Study) 
 
 def folder_digest(folder: Path) -> str:
     """Returns a hash of the names and bytes of a folder's pictures."""
-    parts = hashlib.blake2b(digest_size=8)
-    for stem, path in scan_images(folder)[0].items():
-        parts.update(f"{stem} {sets.file_digest(path)}\n".encode())
-    return parts.hexdigest()
+    files = scan_images(folder)[0]
+    digests = file_digests(files.values())
+    return content_key({stem: digests[path] for stem, path in files.items()})
 
 
 def source_of(study: Study, name: str) -> Callable[[Benchmark], Restore]:

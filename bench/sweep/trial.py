@@ -45,6 +45,7 @@ from bench.sweep.rows import (
     protocol_of,
     scales_of,
     source_of,
+    start_of,
 )
 from bench.train.loop import MARKS, Note, Progress, choose_device
 from bench.train.stages import load_stages, train_stages
@@ -263,17 +264,20 @@ def _train(
     last = [stage.name for stage in method.stages()][-1:]
     first = scales_of(study, job.method).index(scale) * REPORTS
     reported = 0
-    row = section.train
-    for item in train_stages(method, task, study.train, job.seed, store, result.stages, row):
+    training = train_stages(
+        method, task, study.train, job.seed, store, result.stages, section.train,
+        start_of(section, method, scale),
+    )  # fmt: skip
+    for item in training:
         yield item
         if not (job.prune and isinstance(item, Progress) and [item.stage] == last):
             continue
         if (quarter := item.step * REPORTS // item.steps) > reported and item.step < item.steps:
             reported = quarter
-            training = method.training
+            in_training = method.training
             means = _objectives(study, scale, restoring(method.eval().at(scale)), meter)
             yield Report(first + quarter, *means.values())
-            method.train(training)
+            method.train(in_training)
 
 
 def _measure_scale(

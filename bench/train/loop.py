@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from bench.errors import BenchError, Diverged, unknown
-from bench.method.contract import Batch, Method, Stage
+from bench.method.batch import Batch, Batches
+from bench.method.contract import Method, Stage
 from bench.method.precision import ieee_fp32
 from bench.method.recipe import Recipe
 from bench.train.checkpoint import State, read_checkpoint, write_checkpoint
@@ -29,7 +30,6 @@ from bench.train.optimizers import (
     make_optimizers,
     set_learning_rates,
 )
-from bench.train.patches import Patches
 from bench.train.plan import Plan
 
 BLOCK = 2.0
@@ -81,7 +81,7 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 
 def run_steps(
-    plan: Plan, patches: Patches, device: torch.device, path: Path
+    plan: Plan, batches: Batches, path: Path
 ) -> Generator[Progress | Note, None, tuple[History, Curves, float]]:
     """Makes all updates of a stage; returns the points of its loss curve, the losses of every
     update, and the seconds it took.
@@ -90,7 +90,7 @@ def run_steps(
     from the checkpoint at `path` ends bit by bit where an uninterrupted one does. At each Progress,
     and at the end, the method has the average of its weights if the recipe asks for one.
     """
-    training = _Training(plan, patches, device)
+    training = _Training(plan, batches)
     state, note = read_checkpoint(path)
     if note:
         yield Note(f"stage {plan.stage.name}: {note}. It begins anew.")
@@ -116,8 +116,8 @@ def run_steps(
 class _Training:
     """A stage under way: all that a checkpoint holds."""
 
-    def __init__(self, plan: Plan, patches: Patches, device: torch.device) -> None:
-        self.plan, self.patches, self.device = plan, patches, device
+    def __init__(self, plan: Plan, batches: Batches) -> None:
+        self.plan, self.batches = plan, batches
         plan.owner.train()
         plan.owner.requires_grad_(True)
         self.optimizers = make_optimizers(plan)
@@ -164,10 +164,7 @@ class _Training:
         plan, step = self.plan, self.step
         set_learning_rates(self.optimizers, plan.recipe, step)
         torch.manual_seed(_seed_of(plan.seed, step))
-        batch = self.patches.batch(
-            step, plan.batch, plan.patch, plan.scale, seed=plan.seed, device=self.device
-        )
-        losses = update(plan.owner, plan.stage, batch, self.optimizers, plan)
+        losses = update(plan.owner, plan.stage, self.batches.batch(step), self.optimizers, plan)
         if self.average:
             self.average.add(step)
         return losses

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from bench.method.batch import Batches
 from bench.method.contract import Method, Stage, groups_of
 from bench.method.recipe import Recipe
+from bench.train.pixels import Source
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,12 @@ class Plan:
     """Filled, counted in steps, its precision chosen."""
     seed: int
     device: str
+    batches: Batches | None = None
+    """The stage's own; None: patches."""
+    sources: tuple[Source, ...] = ()
+    """The training set of the patches, at each scale."""
+    target: str = ""
+    """Key of what is learned instead of the originals; "": nothing is."""
 
     @property
     def steps(self) -> int:

@@ -1,60 +1,89 @@
-"""What a stage learns to produce instead of the originals: made once, kept as one file."""
+"""What a stage learns to produce instead of the originals: made once, shared, dropped after use."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.data.sets import Pair
-from bench.method.contract import Stage, to_tensor
+from bench.data.mapped import Mapped, read_mapped, write_mapped
+from bench.data.pixels import Samples
+from bench.method.contract import Stage
 from bench.method.tiles import WHOLE, in_tiles
+from bench.records.store import Store
 
-FILE = "targets.u16"
-"""(pixels, 3): all images one behind the other, row by row. 8 bits would drown small changes."""
+
+@contextmanager
+def opened_targets(
+    store: Store, key: str, stage: Stage, hr: Mapped, device: torch.device, stride: int
+) -> Iterator[Mapped]:
+    """Yields a stage's targets, made if the store has none; meanwhile nobody drops them."""
+    while True:
+        with store.use("targets", key) as folder:
+            if folder is not None:
+                yield read_mapped(folder)
+                return
+        with store.lock("targets", key, lambda holder: None):
+            if not store.has("targets", key):
+                store.commit(
+                    "targets", key, lambda folder: write_targets(stage, hr, folder, device, stride)
+                )
+
+
+def drop_targets(store: Store, keys: Iterable[str]) -> list[str]:
+    """Removes targets, but for those that a training uses now; returns the keys of the removed.
+
+    "" stands for none. A target that is wanted again is made again.
+    """
+    return [key for key in keys if key and store.drop("targets", key)]
 
 
 @torch.no_grad()
-def write_targets(stage: Stage, pairs: Sequence[Pair], folder: Path, device: torch.device) -> None:
-    """Writes each image's target, in the order of the pairs.
+def write_targets(
+    stage: Stage, hr: Mapped, folder: Path, device: torch.device, stride: int = 1
+) -> None:
+    """Writes the target of each image, 16 bits: 8 would drown small changes.
 
     Small images of one size go through the stage's target together, large ones in tiles if it has
-    a `target_halo`: memory is bounded by one batch, whatever the size of the set. Raises ValueError
-    for a target that is not of its image's size.
+    a `target_halo`: memory is bounded by one batch, whatever the size of the set. stride: sizes
+    that the target takes are multiples of it. Raises ValueError for a target that is not of its
+    image's size.
     """
     assert stage.target is not None
-    with open(folder / FILE, "wb") as file:
-        for hr in _batches(pairs, device):
-            made = in_tiles(stage.target, hr, stage.target_halo)
-            if made.shape != hr.shape:
-                sizes = tuple(hr.shape), tuple(made.shape)
+    function = stage.target
+
+    def made() -> Iterator[Samples]:
+        for images in _batches(hr, device):
+            targets = in_tiles(function, images, stage.target_halo, stride=stride)
+            if targets.shape != images.shape:
+                sizes = tuple(images.shape), tuple(targets.shape)
                 raise ValueError(f"stage {stage.name}: target of {sizes[0]} is {sizes[1]}")
-            pixels = (made.clamp(0, 1) * 65535).round().permute(0, 2, 3, 1)
-            file.write(pixels.cpu().numpy().astype(np.uint16).tobytes())
+            levels = (targets.clamp(0, 1) * 65535).round().permute(0, 2, 3, 1)
+            yield from levels.cpu().numpy().astype(np.uint16)
+
+    firsts = hr.firsts()
+    number = {int(hr.offset[first]): i for i, first in enumerate(firsts)}
+    write_mapped(folder, made(), list(hr.stems), [number[int(offset)] for offset in hr.offset])
 
 
-def read_targets(folder: Path) -> NDArray[np.uint16]:
-    """Returns the pixels `(pixels, 3)`, mapped from the file: read as they are used, and shared
-    with other processes."""
-    # copied where written to, which nobody does; of a read-only map torch would warn
-    return np.memmap(folder / FILE, np.uint16, mode="c").reshape(-1, 3)
-
-
-def _batches(pairs: Sequence[Pair], device: torch.device) -> Iterator[Tensor]:
+def _batches(hr: Mapped, device: torch.device) -> Iterator[Tensor]:
     """The images `(N, 3, H, W)`, as many neighbours of one size as make WHOLE x WHOLE pixels."""
-    images: list[Tensor] = []
-    for pair in pairs:
-        image = to_tensor(pair.hr(), device)
-        pixels = (len(images) + 1) * image[0, 0].numel()
+    images: list[Samples] = []
+    for first in hr.firsts():
+        image = hr.image(first)
+        pixels = (len(images) + 1) * image.shape[0] * image.shape[1]
         if images and (image.shape != images[0].shape or pixels > WHOLE * WHOLE):
-            yield _stacked(images)
+            yield _stacked(images, device)
             images = []
         images.append(image)
     if images:
-        yield _stacked(images)
+        yield _stacked(images, device)
 
 
-def _stacked(images: list[Tensor]) -> Tensor:
-    return torch.cat(images).contiguous(memory_format=torch.channels_last)
+def _stacked(images: list[Samples], device: torch.device) -> Tensor:
+    """`(N, C, H, W)` in [0, 1], channels_last."""
+    full = np.iinfo(images[0].dtype).max
+    levels = torch.from_numpy(np.stack(images).astype(np.float32)).to(device)
+    return levels.permute(0, 3, 1, 2).div_(full).contiguous(memory_format=torch.channels_last)
