@@ -21,15 +21,16 @@ from torch.optim.lr_scheduler import (
 )
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from bench.data import sets
 from bench.errors import BenchError
 from bench.method import Batch, Group, Method, Rate, Recipe, Stage
 from bench.method.recipe import lay, layers, recipe_of
+from bench.records.store import Store, home
 from bench.study.fields import TrainSection
 from bench.study.recipe import RecipeSection
 from bench.train import loop
+from bench.train.batches import Patches
 from bench.train.loop import run_steps
-from bench.train.patches import Patches
+from bench.train.pixels import find_source, open_pixels
 from bench.train.plan import Plan
 
 STEPS, EPOCH, WARMUP = 40, 7, 6
@@ -206,7 +207,8 @@ class Grouped(Net):
 @pytest.fixture
 def patches(small_sets: Path, monkeypatch: pytest.MonkeyPatch) -> Patches:
     monkeypatch.setattr(loop, "BLOCK", 0.0)  # a sign of life for each update
-    return Patches(sets.load_pairs("set5", 2))
+    pixels = open_pixels([find_source("set5", 2, "bicubic")], Store(home() / "store"))
+    return Patches(pixels, batch=2, patch=8, seed=0, device=CPU)
 
 
 def plan_of(owner: Method, recipe: Recipe) -> Plan:
@@ -216,7 +218,7 @@ def plan_of(owner: Method, recipe: Recipe) -> Plan:
 
 
 def start(owner: Method, recipe: Recipe, patches: Patches, folder: Path) -> Any:
-    return run_steps(plan_of(owner, recipe), patches, CPU, folder / "checkpoint.pth")
+    return run_steps(plan_of(owner, recipe), patches, folder / "checkpoint.pth")
 
 
 def make(cls: type[Method] = Net) -> Any:
@@ -225,7 +227,7 @@ def make(cls: type[Method] = Net) -> Any:
 
 
 def batches(patches: Patches) -> list[Batch]:
-    return [patches.batch(step, 2, 8, 2, seed=0, device=CPU) for step in range(STEPS)]
+    return [patches.batch(step) for step in range(STEPS)]
 
 
 OPTIMIZERS: dict[str, tuple[Recipe, Callable[[Any], torch.optim.Optimizer]]] = {

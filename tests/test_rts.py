@@ -16,10 +16,10 @@ from bench.data.pixels import quantise
 from bench.data.sets import load_pairs
 from bench.errors import BenchError, Diverged
 from bench.look.check import load_study
-from bench.measure.evaluate import restore
 from bench.measure.metrics.fidelity import difference
 from bench.measure.protocol import protocol
 from bench.method import Batch, Stage, load_method, to_tensor
+from bench.method.restoring import restore
 from bench.records.cell import TrainedStage
 from bench.records.store import Store
 from bench.study.fields import TaskSection, TrainSection

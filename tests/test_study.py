@@ -6,10 +6,10 @@ from pathlib import Path
 import pydantic
 import pytest
 import torch
-from bench.look.overview import plan_text, study_plan
 
 from bench.errors import BenchError
 from bench.look.check import load_study
+from bench.look.plan import plan_text, study_plan
 from bench.study.fields import Study
 from bench.study.located_yaml import parse_scalar
 from bench.study.space import Range, grid, parse_range
