@@ -35,8 +35,9 @@ def load_networks(names: Sequence[str]) -> dict[str, Network]:
     )
     trained = watched(training, screen)
     scorers = load_scorers(names, choose_device(), trained, found)
+    exact = ieee_fp32()
     return {
-        name: Network(ieee_fp32()(scorer), _identity(name, trained), found.assessors.get(name, name))
+        name: Network(exact(scorer), _identity(name, trained), found.assessors.get(name, name))
         for name, scorer in scorers.items()
         if metric(name).network
     }
