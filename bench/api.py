@@ -105,8 +105,8 @@ def prepare_method(
                 ", or train it with `bench sweep` and give STUDY/TRIAL" if method.stages() else ""
             )
             raise BenchError(
-                f"{path} has no weights, and random ones restore nothing. Give --weights FILE{names}"
-                f"{train}."
+                f"{path} has no weights, and random ones restore nothing. "
+                f"Give --weights FILE{names}{train}."
             )
     device = choose_device()
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
