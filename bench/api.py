@@ -107,9 +107,12 @@ def prepare_method(
             load_weights(method, resolve_weights(type(method), str(weights), scale=at))
         elif must_be_given(method):
             names = "".join(f", --weights published:{name}" for name in method.published)
+            train = (
+                ", or train it with `bench sweep` and give STUDY/TRIAL" if method.stages() else ""
+            )
             raise BenchError(
-                f"{path} has to be trained. Give its weights with --weights FILE{names}, or train "
-                "it with `bench sweep` and give STUDY/TRIAL."
+                f"{path} has no weights, and random ones restore nothing. "
+                f"Give --weights FILE{names}{train}."
             )
     device = choose_device()
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -17,8 +17,9 @@ from torch.nn import functional as F
 from bench.errors import Diverged
 from bench.method import Batch, Method, Recipe, Stage
 from methods.networks import rescnn
+from methods.networks.alexnet import SMALLEST
 from methods.networks.discriminators import ResCNNDiscriminator, SRGANDiscriminator
-from methods.networks.vgg import VGG19, Features
+from methods.networks.features import Features, content_network
 
 PAPER = (
     "Shah, Sandanshi and Meshram, Super Resolution/Image DeBlurring using GAN, 2019, "
@@ -118,8 +119,8 @@ class GAN(Method):
     blocks, channels, tail, pretrain_steps: of the generator, a ResCNN. discriminator: the paper's,
     or that of SRGAN; width: its channels in the first layer. hidden, slope: of the paper's one
     (table I): units of the dense layer, 0 for none; slope of LeakyReLU, 0 for ReLU. features: of
-    VGG19, "published" or "random". adversarial: weight in equation 1. patch: HR pixels.
-    learning_rate: table I chooses 1e-3, the authors' notebooks have 1e-4.
+    VGG19, "published" or "random", or of "alexnet". adversarial: weight in equation 1. patch: HR
+    pixels. learning_rate: table I chooses 1e-3, the authors' notebooks have 1e-4.
     """
 
     paper: ClassVar[str] = PAPER
@@ -162,11 +163,9 @@ class GAN(Method):
                 f"hidden {hidden} and slope {slope:g} are the paper's discriminator's; SRGAN's has "
                 "its own. Leave them out, or write discriminator: paper."
             )
-        self.vgg = VGG19(["relu5_4"], features, "caffe")
-        if features == "random":
-            self.remarks = (
-                "untrained features: the content loss compares what a random VGG19 sees",
-            )
+        self.features, self.layer, self.remarks = content_network("relu5_4", features, "caffe")
+        if features == "alexnet" and patch < SMALLEST:
+            raise ValueError(f"patch {patch}: AlexNet's features need {SMALLEST} pixels a side.")
         # buffers, so that a training that goes on from a checkpoint counts on
         self.register_buffer("certain", torch.tensor(0))
         self.register_buffer("flat", torch.tensor(0))
@@ -232,8 +231,8 @@ class GAN(Method):
         The difference that the equation means lacks its minus sign; the divisor is the code's.
         """
         with torch.no_grad():
-            wanted = self.vgg(hr)["relu5_4"]
-        return F.mse_loss(self.vgg(sr)["relu5_4"] / 12.75, wanted / 12.75)
+            wanted = self.features(hr)[self.layer]
+        return F.mse_loss(self.features(sr)[self.layer] / 12.75, wanted / 12.75)
 
     def _watch(self, loss: Tensor, contrast: Tensor, stage: Stage, step: int) -> None:
         """Raises Diverged when the discriminator has won for good, or SR has lost its contrast."""

@@ -162,9 +162,9 @@ def test_every_metric_has_a_digest_of_its_own_code() -> None:
 def test_the_loop_and_the_pixels_cover_what_they_rest_on() -> None:
     from bench.data.degrade import find_degradation
     from bench.data.sets import Pair
-    from bench.train import loop, stages
+    from bench.train import loop, planning
 
-    assert "bench.train.stages._initialise" in reached_from(stages._initialise)
+    assert "bench.train.planning.initialise" in reached_from(planning.initialise)
     pixels = reached_from(Pair, find_degradation("jpeg_lanczos:90"))  # type: ignore[arg-type]
     assert {"bench.data.pixels.as_rgb", "bench.data.degrade.jpeg"} <= set(pixels)
     assert "bench.data.degrade.noise" not in pixels

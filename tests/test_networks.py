@@ -14,7 +14,10 @@ from torch.nn import functional as F
 
 from bench.data.weights import WEIGHTS, Weights
 from bench.errors import BenchError
+from bench.measure.metrics.lpips import trunk
 from methods.classical import Bicubic
+from methods.networks.alexnet import NAMES as alexnet_names
+from methods.networks.alexnet import AlexNet
 from methods.networks.discriminators import (
     ESRGANDiscriminator,
     ResCNNDiscriminator,
@@ -594,3 +597,35 @@ def test_published_features_that_are_not_here_say_where_to_get_them(
         VGG19(["conv1_1"])
     with torch.device("meta"), pytest.raises(BenchError, match="vgg19"):
         VGG19(["conv1_1"])
+
+
+# --- AlexNet --------------------------------------------------------------------------------------
+
+
+def test_alexnets_features_are_those_of_torchvisions_network() -> None:
+    from torchvision.models import alexnet
+
+    with torch.device("meta"):
+        features = alexnet(weights=None).features
+    features.to_empty(device="cpu")
+    weights = trunk("alex")
+    state = {name.removeprefix("features."): value for name, value in weights.items()}
+    features.load_state_dict(state)
+    image = picture(2, 3, 70, 80)
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+    expected = maps_of(features, (image - mean) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1))
+    got = AlexNet(alexnet_names)(image)
+    assert list(got) == list(alexnet_names) and len(alexnet_names) == len(features)
+    for name, maps in zip(alexnet_names, expected, strict=True):
+        assert torch.equal(got[name], maps), name
+
+
+def test_alexnet_is_built_to_its_last_layer_and_cannot_be_thawed() -> None:
+    holder = nn.ModuleList([AlexNet(["relu2"])])
+    holder.train().requires_grad_(True)
+    assert len(holder[0].features) == 5
+    assert not list(holder.parameters()) and not holder.state_dict()
+    with pytest.raises(BenchError, match=r"unknown layer of AlexNet 'relu6'\. Did you mean 'relu"):
+        AlexNet(["relu6"])
+    with torch.device("meta"):
+        assert all(value.is_meta for value in AlexNet(["relu5"]).buffers())

@@ -130,7 +130,7 @@ def test_content_compares_relu5_4_of_bgr_levels_divided_by_12_75() -> None:
     method = make()
     x = 255 * torch.stack([images(2, 16), images(2, 16, seed=1)]).flip(2)
     x = (x - torch.tensor([103.939, 116.779, 123.68]).view(3, 1, 1)).flatten(0, 1)
-    layers = [layer for layer in method.vgg.features if hasattr(layer, "weight")]
+    layers = [layer for layer in method.features.features if hasattr(layer, "weight")]
     for number, layer in enumerate(layers, start=1):
         x = torch.relu(torch.conv2d(x, layer.weight, layer.bias, padding=1))
         if number in (2, 4, 8, 12):  # blocks of 2, 2, 4, 4 and 4 convolutions
@@ -367,6 +367,20 @@ def test_published_features_that_are_not_here_name_the_command(
 def test_random_features_are_remarked() -> None:
     (remark,) = make().remarks
     assert remark.startswith("untrained features")
+
+
+def test_alexnet_s_features_are_remarked_and_need_no_download(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    method = make(features="alexnet", patch=32)
+    assert method.remarks == ("content loss on AlexNet's features (ImageNet-trained), not VGG19's",)
+    one, other = images(2, 32), images(2, 32, seed=1)
+    maps = [method.features(image)["relu5"] / 12.75 for image in (one, other)]
+    assert maps[0].shape == (2, 256, 1, 1)
+    assert torch.equal(method.content(one, other), ((maps[0] - maps[1]) ** 2).mean())
+    with pytest.raises(BenchError, match="AlexNet's features need 31 pixels"):
+        make(features="alexnet")
 
 
 def test_the_discriminator_is_the_paper_s_or_srgan_s() -> None:

@@ -122,7 +122,8 @@ def test_a_key_changes_with_what_the_training_depends_on(
     make_module: MakeModule, change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "bench.train.stages.choose_precision", lambda name, device: {"auto": "bf16"}.get(name, name)
+        "bench.train.planning.choose_precision",
+        lambda name, device: {"auto": "bf16"}.get(name, name),
     )
     method = make_module(SOURCE).Own()
     assert keys(method, **change) != keys(method)

@@ -128,7 +128,7 @@ def test_a_change_in_one_metric_measures_that_metric_again(place: Place) -> None
     [
         ("bench/train/loop.py", "1_000_003 + step", "1_000_033 + step", "the training loop"),
         (
-            "bench/train/stages.py",
+            "bench/train/planning.py",
             "torch.manual_seed(its_seed)",
             "torch.manual_seed(its_seed + 1)",
             "the training loop",
@@ -148,7 +148,7 @@ def test_a_change_in_what_trains_is_named_and_both_ways_out_are_open(
     changed = place.status()
     assert set(changed) == set(cells(place.home))
     assert not part or all(part in why for why in changed.values())
-    if part != "the training loop" or "stages" not in file:
+    if part != "the training loop" or "planning" not in file:
         return
     refused = place.bench("sweep", "tiny.yaml")
     assert refused.returncode == 2

@@ -182,7 +182,7 @@ class _Check:
             return None
 
     def _pydantic_problem(self, path: Keys, model: type[pydantic.BaseModel], item: Any) -> None:
-        where = (*path, *item["loc"])
+        where = (*path, *(part for part in item["loc"] if part not in ("one", "several")))
         model = _innermost(model, item["loc"])
         if item["type"] == "extra_forbidden":
             self.add(where, unknown("key", item["loc"][-1], model.model_fields))
@@ -242,9 +242,10 @@ class _Check:
             self.add((*path, "use"), str(error))
             return
         if self._extremes(path, cls, values) and self.task is not None:
-            for scale in self.task.scales if not cls.takes_scales() else self.task.scales[:1]:
-                if values.get("scale", scale) == scale:
-                    self._build(path, cls, values, self.task.at(scale))
+            scales = self.task.scales
+            own = [scale for scale in scales if values.get("scale", scale) == scale]
+            for scale in (own or scales)[: 1 if cls.takes_scales() else None]:
+                self._build(path, cls, values, self.task.at(scale))
             self._weights(path, cls, section, self.task)
 
     def _pictures(self, path: Keys, section: MethodSection) -> None:

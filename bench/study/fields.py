@@ -3,7 +3,15 @@
 import hashlib
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StrictBool, ValidationInfo, field_validator
+from pydantic import (
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    Tag,
+    ValidationInfo,
+    field_validator,
+)
 
 from bench.data.catalog import Task
 from bench.study.recipe import RecipeSection, wrong
@@ -17,13 +25,17 @@ METHOD_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 
 
 Scale = Annotated[int, Field(ge=1, le=8)]
+Scales = Annotated[
+    Annotated[Scale, Tag("one")] | Annotated[tuple[Scale, ...], Tag("several")],
+    Discriminator(lambda value: "several" if isinstance(value, list | tuple) else "one"),
+]
 
 
 class TaskSection(Section):
     """What is restored from what."""
 
     kind: Task
-    scale: Scale | tuple[Scale, ...]
+    scale: Scales
     """Several: every method is trained and measured at each."""
     degradation: str = "bicubic"
     """Makes LR from HR for training, and for sets without published LR files."""

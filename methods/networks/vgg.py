@@ -13,12 +13,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bench.data.weights import find, why_missing
 from bench.errors import BenchError, unknown
+from methods.networks.frozen import FrozenConv
 
-Features = Literal["published", "random"]
 Normalisation = Literal["torchvision", "caffe"]
 
 BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
@@ -59,7 +58,7 @@ class VGG19(nn.Module):
     def __init__(
         self,
         layers: Sequence[str],
-        features: Features = "published",
+        features: Literal["published", "random"] = "published",
         normalisation: Normalisation = "torchvision",
         seed: int = 0,
     ) -> None:
@@ -91,7 +90,7 @@ class VGG19(nn.Module):
             return
         generator = torch.Generator().manual_seed(seed)
         for layer in self.features:
-            if isinstance(layer, _Conv3x3):
+            if isinstance(layer, FrozenConv):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
                 nn.init.zeros_(layer.bias)
 
@@ -99,7 +98,8 @@ class VGG19(nn.Module):
         path = find(name)
         if path is None:
             raise BenchError(
-                f"{why_missing(name)}. Or write features: random, and every table says so."
+                f"{why_missing(name)}. Or write features: random, or where the method takes it "
+                "features: alexnet, and every table says so."
             )
         if self.mean.is_meta:
             return
@@ -128,27 +128,12 @@ def _layers(asked: set[int]) -> list[nn.Module]:
     inputs = 3
     for channels, convolutions in BLOCKS:
         for _ in range(convolutions):
-            layers.append(_Conv3x3(inputs, channels))
+            layers.append(FrozenConv(inputs, channels))
             # in place saves memory, but would spoil the map before it
             layers.append(nn.ReLU(inplace=len(layers) - 1 not in asked))
             inputs = channels
         layers.append(nn.MaxPool2d(2))
     return layers[: max(asked) + 1]
-
-
-class _Conv3x3(nn.Module):
-    """A 3x3 convolution that keeps the size, and whose weights are buffers."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.register_buffer("weight", torch.empty(outputs, inputs, 3, 3), persistent=False)
-        self.register_buffer("bias", torch.empty(outputs), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, padding=1)
 
 
 @lru_cache(maxsize=2)
