@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,14 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.data import sets
 from bench.errors import BenchError, Diverged
-from bench.method.batch import Batches, Request
 from bench.method.contract import Method, Stage, source_digest
 from bench.records.cell import LAST_UPDATES, TrainedStage
 from bench.records.store import Store, content_key, home
 from bench.study.fields import TaskSection, TrainSection
-from bench.train.batches import Patches
+from bench.train.batches import opened_batches, own_batches, sources_of
 from bench.train.loop import (
     History,
     Plan,
@@ -28,8 +25,7 @@ from bench.train.loop import (
     choose_precision,
     run_steps,
 )
-from bench.train.pixels import Source, find_source, keep, open_pixels
-from bench.train.targets import opened_targets
+from bench.train.pixels import Source, find_source
 
 
 @dataclass(frozen=True)
@@ -95,34 +91,43 @@ def _plan(
         ),
         "device": device.type,
     }
-    batches = _own_batches(stage, filled, device, store)
-    sources = () if batches else _sources(stage, filled, find)
-    determines = {
-        **filled,
-        "halve_at": list(filled["halve_at"]),
-        "before": before,
-        "name": stage.name,
-        "target": stage.target is not None,
-        "depends": dict(owner.hyperparameters if stage.depends is None else stage.depends),
+    batches = own_batches(stage, filled, device, store)
+    sources = () if batches else sources_of(stage, filled, find)
+    parts = {
         "method": f"{type(owner).__module__}.{type(owner).__qualname__}",
         "source": source_digest(type(owner)),
         "recipe": recipe_digest(),
+        "name": stage.name,
+        "depends": dict(owner.hyperparameters if stage.depends is None else stage.depends),
+        "before": before,
+    }
+    target = _target_key(owner, stage, sources, device, parts)
+    determines = {
+        **filled,
+        **parts,
+        "halve_at": list(filled["halve_at"]),
+        "target": target,
         "data": batches.fingerprint if batches else [source.fingerprint for source in sources],
         "augment": stage.augment,
     }
     key = _key_of(determines, owner, stage, "depends")
-    target = ""
-    if stage.target is not None and sources:
-        own = stage.target_depends
-        made_of = {
-            "hr": sources[0].hr_key,
-            "device": device.type,
-            **{name: determines[name] for name in ("method", "source")},
-            **({"depends": dict(own)} if own is not None
-               else {name: determines[name] for name in ("name", "depends", "before")}),
-        }  # fmt: skip
-        target = _key_of(made_of, owner, stage, "target_depends")
     return Plan(stage, owner, key, **filled, batches=batches, sources=sources, target=target)
+
+
+def _target_key(
+    owner: Method,
+    stage: Stage,
+    sources: Sequence[Source],
+    device: torch.device,
+    parts: Mapping[str, Any],
+) -> str:
+    """What makes a stage's target; "" if it has none."""
+    if stage.target is None:
+        return ""
+    made_of = {**parts, "hr": sources[0].hr_key, "device": device.type}
+    if stage.target_depends is not None:
+        made_of |= {"depends": dict(stage.target_depends), "before": [], "name": ""}
+    return _key_of(made_of, owner, stage, "target_depends")
 
 
 def _key_of(parts: Mapping[str, Any], owner: Method, stage: Stage, word: str) -> str:
@@ -133,35 +138,6 @@ def _key_of(parts: Mapping[str, Any], owner: Method, stage: Stage, word: str) ->
             f"{type(owner).__name__}, stage {stage.name!r}: {word} must hold plain numbers, "
             f"words, lists and mappings ({error})."
         ) from None
-
-
-def _sources(
-    stage: Stage, filled: Mapping[str, Any], find: Callable[[str, int, str], Source]
-) -> tuple[Source, ...]:
-    """The training set at each scale of the stage. Raises BenchError if it is not here."""
-    name = filled["dataset"]
-    if why := sets.missing(name):
-        raise BenchError(f"training set {name!r} is not on this machine: {why}")
-    scales = stage.scales or (filled["scale"],)
-    return tuple(find(name, scale, filled["degradation"]) for scale in scales)
-
-
-def _own_batches(
-    stage: Stage, filled: Mapping[str, Any], device: torch.device, store: Store
-) -> Batches | None:
-    if stage.batches is None:
-        return None
-    if stage.target or stage.scales:
-        raise BenchError(
-            f"stage {stage.name!r}: brings its own batches, so target and scales are theirs to "
-            "decide. Leave both out."
-        )
-
-    def kept(content: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
-        return keep(store, content_key(content), write)
-
-    names = ("dataset", "scale", "degradation", "batch", "patch", "seed")
-    return stage.batches(Request(**{n: filled[n] for n in names}, device=device, keep=kept))
 
 
 def _train_of_stage(method: Method, stage: Stage) -> TrainSection:
@@ -243,8 +219,9 @@ def stage_history(store: Store, key: str) -> History:
 
 def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
     checkpoint = store.scratch("stages", plan.key) / "checkpoint.pth"
-    with ExitStack() as opened:
-        batches = plan.batches or (yield from _patches(plan, device, store, opened))
+    if not all(source.is_in(store) for source in plan.sources):
+        yield Note(f"decoding the images of {plan.dataset}, once for all trainings")
+    with opened_batches(plan, device, store) as batches:
         history, curves, seconds = yield from run_steps(plan, batches, device, checkpoint)
     optimizers = plan.owner.optimizers(plan.stage)
     parameters = {p for group in optimizers.values() for p in group}
@@ -276,31 +253,6 @@ def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
             np.savez_compressed(file, **curves)  # type: ignore[arg-type]
 
     store.commit("stages", plan.key, write)
-
-
-def _patches(
-    plan: Plan, device: torch.device, store: Store, opened: ExitStack
-) -> Generator[Note, None, Patches]:
-    """Patches of the stage's training images, and of what it learns to make of them."""
-    if not all(source.is_in(store) for source in plan.sources):
-        yield Note(f"decoding the images of {plan.dataset}, once for all trainings")
-    pixels = open_pixels(plan.sources, store)
-    targets = None
-    if plan.target:
-        plan.owner.eval()
-        stride = plan.owner.stride
-        targets = opened.enter_context(
-            opened_targets(store, plan.target, plan.stage, pixels.hr, device, stride)
-        )
-    return Patches(
-        pixels,
-        batch=plan.batch,
-        patch=plan.patch,
-        seed=plan.seed,
-        device=device,
-        augment=plan.stage.augment,
-        targets=targets,
-    )
 
 
 def _initialise(method: Method, plans: list[Plan], seed: int) -> None:
