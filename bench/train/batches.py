@@ -1,17 +1,25 @@
 """Training patches: cropped and turned from mapped images, a function of seed and step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.data import sets
 from bench.data.mapped import Mapped
 from bench.errors import BenchError
-from bench.method.batch import Augment, Batch
-from bench.records.store import content_key
-from bench.train.pixels import TrainingPixels
+from bench.method.batch import Augment, Batch, Batches, Request
+from bench.method.contract import Stage
+from bench.method.recipe import Recipe
+from bench.records.store import Store, content_key
+from bench.train.pixels import Source, TrainingPixels, keep, open_pixels
+from bench.train.plan import Plan
+from bench.train.targets import opened_targets
 
 _SHARE = 0.25  # of a GPU's free memory that images may take
 
@@ -156,3 +164,68 @@ class _Images:
             crops = crops.int().bitwise_and_(0xFFFF)
         crops = crops.view(len(image), side, side, -1).permute(0, 3, 1, 2)
         return crops.float().div_(self.full)
+
+
+# --- what a stage is trained on -------------------------------------------------------------------
+
+
+def sources_of(
+    stage: Stage, filled: Mapping[str, Any], find: Callable[[str, int, str], Source]
+) -> tuple[Source, ...]:
+    """The training set at each scale of the stage. Raises BenchError if it is not here."""
+    name = filled["dataset"]
+    if why := sets.missing(name):
+        raise BenchError(f"training set {name!r} is not on this machine: {why}")
+    scales = stage.scales or (filled["scale"],)
+    return tuple(find(name, scale, filled["degradation"]) for scale in scales)
+
+
+def own_batches(
+    stage: Stage, filled: Mapping[str, Any], recipe: Recipe, device: torch.device, store: Store
+) -> Batches | None:
+    """What a stage brings itself; None: it is trained on patches."""
+    if stage.batches is None:
+        return None
+    if stage.target or stage.scales:
+        raise BenchError(
+            "brings its own batches, so target and scales are theirs to decide. Leave both out."
+        )
+
+    def kept(content: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
+        return keep(store, content_key(content), write)
+
+    assert recipe.batch is not None and recipe.patch is not None
+    names = ("dataset", "scale", "degradation", "seed")
+    return stage.batches(
+        Request(
+            **{name: filled[name] for name in names},
+            batch=recipe.batch,
+            patch=recipe.patch,
+            device=device,
+            keep=kept,
+        )
+    )
+
+
+@contextmanager
+def opened_batches(plan: Plan, device: torch.device, store: Store) -> Iterator[Batches]:
+    """Yields the stage's own batches, or patches of its images and of what it learns of them."""
+    if plan.batches:
+        yield plan.batches
+        return
+    pixels = open_pixels(plan.sources, store)
+    targets: AbstractContextManager[Mapped | None] = nullcontext()
+    if plan.target:
+        plan.owner.eval()
+        stride = plan.owner.stride
+        targets = opened_targets(store, plan.target, plan.stage, pixels.hr, device, stride)
+    with targets as learned:
+        yield Patches(
+            pixels,
+            batch=plan.batch,
+            patch=plan.patch,
+            seed=plan.seed,
+            device=device,
+            augment=plan.stage.augment,
+            targets=learned,
+        )

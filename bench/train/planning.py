@@ -2,24 +2,22 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench.data import sets
 from bench.errors import BenchError
-from bench.method.batch import Batches, Request
 from bench.method.contract import Method, Stage
 from bench.method.recipe import Recipe, lay, layers
 from bench.records.digest import code_digest
 from bench.records.store import Store, content_key, home
 from bench.study.fields import TaskSection, TrainSection
 from bench.study.recipe import RecipeSection
-from bench.train.batches import Patches
+from bench.train.batches import Patches, own_batches, sources_of
 from bench.train.loop import choose_device, choose_precision, run_steps
 from bench.train.optimizers import rates
-from bench.train.pixels import Source, find_source, keep, pixels_digest
+from bench.train.pixels import Source, find_source, pixels_digest
 from bench.train.plan import Plan
 from bench.train.targets import write_targets
 
@@ -77,10 +75,10 @@ def _plan(
         )
     rates(owner.optimizers(stage), recipe)
     device = choose_device(train.device if train else "auto")
-    sources = () if stage.batches else _sources(stage, filled, find)
+    sources = () if stage.batches else sources_of(stage, filled, find)
     precision = choose_precision(recipe.precision or "auto", device)
     recipe = _in_steps(recipe, filled).model_copy(update={"precision": precision})
-    batches = _own_batches(stage, filled, recipe, device, store)
+    batches = own_batches(stage, filled, recipe, device, store)
     determines = {
         **filled,
         **recipe.model_dump(mode="json", exclude_none=True),
@@ -139,43 +137,6 @@ def _key_of(parts: Mapping[str, Any], word: str) -> str:
         raise BenchError(
             f"{word} must hold plain numbers, words, lists and mappings ({error})."
         ) from None
-
-
-def _sources(
-    stage: Stage, filled: Mapping[str, Any], find: Callable[[str, int, str], Source]
-) -> tuple[Source, ...]:
-    """The training set at each scale of the stage. Raises BenchError if it is not here."""
-    name = filled["dataset"]
-    if why := sets.missing(name):
-        raise BenchError(f"training set {name!r} is not on this machine: {why}")
-    scales = stage.scales or (filled["scale"],)
-    return tuple(find(name, scale, filled["degradation"]) for scale in scales)
-
-
-def _own_batches(
-    stage: Stage, filled: Mapping[str, Any], recipe: Recipe, device: torch.device, store: Store
-) -> Batches | None:
-    if stage.batches is None:
-        return None
-    if stage.target or stage.scales:
-        raise BenchError(
-            "brings its own batches, so target and scales are theirs to decide. Leave both out."
-        )
-
-    def kept(content: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
-        return keep(store, content_key(content), write)
-
-    assert recipe.batch is not None and recipe.patch is not None
-    names = ("dataset", "scale", "degradation", "seed")
-    return stage.batches(
-        Request(
-            **{name: filled[name] for name in names},
-            batch=recipe.batch,
-            patch=recipe.patch,
-            device=device,
-            keep=kept,
-        )
-    )
 
 
 def _in_steps(recipe: Recipe, filled: Mapping[str, Any]) -> Recipe:

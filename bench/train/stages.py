@@ -1,8 +1,7 @@
 """A method goes through its stages; each is trained once for equal content, then shared."""
 
 import json
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +14,12 @@ from bench.records.cell import LAST_UPDATES, TrainedStage
 from bench.records.store import Store
 from bench.study.fields import TaskSection, TrainSection
 from bench.study.recipe import RecipeSection
-from bench.train.batches import Patches
+from bench.train.batches import opened_batches
 from bench.train.curves import History
 from bench.train.loop import Note as Note
 from bench.train.loop import Progress, choose_device, run_steps
-from bench.train.pixels import open_pixels
 from bench.train.plan import Plan
 from bench.train.planning import initialise, plan_stages
-from bench.train.targets import opened_targets
 
 Trained = Iterator[Progress | Note]
 
@@ -129,8 +126,9 @@ def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
     checkpoint = store.scratch("stages", plan.key) / "checkpoint.pth"
     if plan.stage.begins_from is not None:
         plan.owner.load_state_dict(plan.stage.begins_from.state_dict())
-    with ExitStack() as opened:
-        batches = plan.batches or (yield from _patches(plan, device, store, opened))
+    if not all(source.is_in(store) for source in plan.sources):
+        yield Note(f"decoding the images of {plan.dataset}, once for all trainings")
+    with opened_batches(plan, device, store) as batches:
         history, curves, seconds = yield from run_steps(plan, batches, checkpoint)
     optimizers = plan.owner.optimizers(plan.stage)
     record = TrainedStage(
@@ -167,29 +165,3 @@ def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
 def _examine(plan: Plan) -> dict[str, float | str]:
     plan.owner.eval()
     return dict(plan.stage.examine()) if plan.stage.examine else {}
-
-
-def _patches(
-    plan: Plan, device: torch.device, store: Store, opened: ExitStack
-) -> Generator[Note, None, Patches]:
-    """Patches of the stage's training images, and of what it learns to make of them."""
-    if not all(source.is_in(store) for source in plan.sources):
-        yield Note(f"decoding the images of {plan.dataset}, once for all trainings")
-    pixels = open_pixels(plan.sources, store)
-    targets = None
-    if plan.target:
-        plan.owner.eval()
-        stride = plan.owner.stride
-        with ieee_fp32():
-            targets = opened.enter_context(
-                opened_targets(store, plan.target, plan.stage, pixels.hr, device, stride)
-            )
-    return Patches(
-        pixels,
-        batch=plan.batch,
-        patch=plan.patch,
-        seed=plan.seed,
-        device=device,
-        augment=plan.stage.augment,
-        targets=targets,
-    )

@@ -11,6 +11,7 @@ from torch import Tensor
 from bench.data.mapped import Mapped, read_mapped, write_mapped
 from bench.data.pixels import Samples
 from bench.method.contract import Stage
+from bench.method.precision import ieee_fp32
 from bench.method.tiles import WHOLE, in_tiles
 from bench.records.store import Store
 
@@ -41,6 +42,7 @@ def drop_targets(store: Store, keys: Iterable[str]) -> list[str]:
 
 
 @torch.no_grad()
+@ieee_fp32()
 def write_targets(
     stage: Stage, hr: Mapped, folder: Path, device: torch.device, stride: int = 1
 ) -> None:
