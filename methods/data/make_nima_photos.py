@@ -48,7 +48,7 @@ def make(folder: Path, recipe: TrainSection = RECIPE) -> Path:
         "recipe": recipe.model_dump(mode="json") | {"seed": SEED},
         "examination": trained[0].examined,
         "made": {"torch": torch.__version__, "date": f"{datetime.now(UTC):%Y-%m-%d}"},
-        "data": "photographs that scikit-image and scikit-learn ship: CC0, public domain or CC BY 2.0",
+        "photographs": "those of scikit-image and scikit-learn: CC0, public domain or CC BY 2.0",
         "licence": "Apache-2.0",
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
     }
