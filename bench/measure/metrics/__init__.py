@@ -139,13 +139,14 @@ def _from_pyiqa(name: str) -> Metric:
 
 def _in_module(path: str) -> dict[str, Any]:
     """A learned metric's parts, from the module at a dotted path, imported when they are called."""
-    return {
-        name: partial(_call, path, name) for name in ("load", "identity", "label", "examination")
-    }
+    names = ("load", "identity", "label", "examination")
+    return {name: partial(_call, f"{path}.{name}") for name in names}
 
 
-def _call(path: str, name: str, *arguments: Any) -> Any:
-    return getattr(importlib.import_module(path), name)(*arguments)
+def _call(path: str, *arguments: Any) -> Any:
+    """What the function at a dotted path returns."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)(*arguments)
 
 
 _SSIM = "Wang et al., Image Quality Assessment, IEEE TIP 2004; ssim_index.m"
