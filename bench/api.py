@@ -7,28 +7,35 @@ scores = load_scores("gamma")     # one row for each image and metric
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from bench.data import sets
-from bench.data.pixels import quantise
-from bench.errors import BenchError, unknown
+from bench.data.benchmark import Benchmark, open_benchmark
+from bench.data.images import read_image, write_image
+from bench.errors import BenchError
 from bench.look.check import load_study
-from bench.measure.evaluate import Measured, evaluate, load_scorers, restore
-from bench.measure.metrics import check_metrics
+from bench.measure.evaluate import Evaluated, evaluate, rows_of
+from bench.measure.folder import score_folder
+from bench.measure.meter import Meter
+from bench.measure.metrics import check_metrics, labels_of
 from bench.measure.protocol import protocol as find_protocol
 from bench.measure.protocol import usual_protocol
-from bench.measure.score import score_folder
-from bench.method.contract import Method, build_method, find_method, to_tensor
-from bench.records.cell import Cell, load_records, load_scores
-from bench.records.store import Store, home
+from bench.measure.scores import ScoreStore
+from bench.method.contract import Method, build_method, find_method
+from bench.method.published import must_be_given, resolve_weights
+from bench.method.restoring import picture_of, restoring
+from bench.method.weights import load_weights
+from bench.records.cell import Cell, Score, label_of, load_scores
+from bench.records.store import home
 from bench.report.render import write_report
 from bench.study.fields import Study
 from bench.terminal.progress import Lines, Screen
 from bench.train.loop import choose_device
+from bench.train.trained import load_trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +64,8 @@ def run_study(
     *,
     workers: int | None = None,
     fresh: bool = False,
+    keep: bool = False,
+    retry_failed: bool = False,
     out: Path | None = None,
     yaml: str = "",
     screen: Screen | None = None,
@@ -71,83 +80,64 @@ def run_study(
         return out or Path("reports") / study.name
 
     cells = sweep(
-        study, home(), workers=workers, fresh=fresh, yaml=yaml, screen=screen, report=report
-    )
+        study, home(), workers=workers, fresh=fresh, keep=keep, retry_failed=retry_failed,
+        yaml=yaml, screen=screen, report=report,
+    )  # fmt: skip
     return Swept(cells, written)
 
 
 def prepare_method(
-    path: str, parameters: Mapping[str, Any], weights: Path | None, scale: int | None = None
+    path: str, parameters: Mapping[str, Any], weights: Path | str | None, scale: int | None = None
 ) -> Method:
     """Returns a method ready to restore, on the best device.
 
-    path: a dotted path, or "STUDY/TRIAL" for what a sweep has trained. Raises BenchError where it
-    has to be trained and no weights are given: a number from random weights says nothing.
+    path: a dotted path, or "STUDY/TRIAL" for what a sweep has trained. weights: a file, or
+    "published:NAME". Raises BenchError where it has to be trained and no weights are given: a
+    number from random weights says nothing.
     """
     if "/" in path:
-        if parameters or weights:
+        own = {k: v for k, v in parameters.items() if k != "scale"}
+        if own or weights:
             raise BenchError(f"{path}: a trial has its own parameters and weights. Give neither.")
-        method = load_trial(path)
-        if scale is not None and (own := method.hyperparameters.get("scale", scale)) != scale:
-            raise BenchError(f"{path}: was trained for scale {own}, asked for {scale}.")
+        method = load_trial(path, parameters.get("scale", scale))
     else:
         method = build_method(find_method(path), parameters, scale)
-        if method.task == "assessment":
-            raise BenchError(f"{path} gives marks, not images. Measure with --metrics nima.")
         if weights is not None:
-            load_weights(method, weights)
-        elif method.stages():
+            at = method.hyperparameters.get("scale", scale)
+            load_weights(method, resolve_weights(type(method), str(weights), scale=at))
+        elif must_be_given(method):
+            names = "".join(f", --weights published:{name}" for name in method.published)
             raise BenchError(
-                f"{path} has to be trained. Give its weights with --weights FILE, or train it with "
-                "`bench sweep` and give STUDY/TRIAL."
+                f"{path} has to be trained. Give its weights with --weights FILE{names}, or train "
+                "it with `bench sweep` and give STUDY/TRIAL."
             )
     device = choose_device()
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return method
 
 
-def load_trial(name: str) -> Method:
-    """Returns a trial's method with the weights of all its stages, such as of
-    "rts_small/residual3-t002-s0": the study, and the trial as its record's file is called.
+@dataclass
+class Measured:
+    """What measuring one method on some benchmarks has found."""
 
-    Raises BenchError for an unknown one, and for one whose stages are not all in the store or do
-    not fit the method's code of today.
-    """
-    study, _, label = name.partition("/")
-    cells = {cell.file_name: cell for cell in load_records(study)[1]}
-    if label not in cells:
-        raise BenchError(unknown(f"trial of {study}", label, cells))
-    cell = cells[label]
-    method = build_method(find_method(cell.use), cell.parameters)
-    stages, store = method.stages(), Store(home() / "store")
-    if len(cell.stages) != len(stages):
-        had, has = (", ".join(s.name for s in side) for side in (cell.stages, stages))
-        why = f"it was trained in stages ({had}) that are not those of {cell.use} today ({has})"
-        why = (cell.reason.splitlines() or [f"{why}. Sweep {study} again."])[0]
-        raise BenchError(f"{name}: {why}")
-    for stage, record in zip(stages, cell.stages, strict=True):
-        load_weights(stage.trains or method, store.entry("stages", record.key) / "weights.pth")
-    return method.eval()
+    benchmarks: list[Benchmark] = field(default_factory=list)
+    images: dict[str, list[Evaluated]] = field(default_factory=dict)
+    """Benchmark's name -> its images in order, without their pixels."""
+    protocols: dict[str, str] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
+    """Metric -> why it cannot be computed here."""
+    assessors: dict[str, str] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
+    """What the method says that a reader must know."""
 
-
-def load_weights(method: Method, file: Path) -> None:
-    """Loads a state dict (.pth, .pt or .safetensors), no code in it. Raises BenchError."""
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state = load_file(file)
-        else:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-        method.load_state_dict(state)
-    except FileNotFoundError:
-        raise BenchError(f"weights {file}: no such file.") from None
-    except Exception as error:
-        detail = " ".join(str(error).split())[:300]
-        raise BenchError(
-            f"weights {file}: not the weights of {type(method).__name__} with parameters "
-            f"{method.hyperparameters}: {detail}"
-        ) from None
+    def scores(self) -> list[Score]:
+        """Returns one row for each image and metric."""
+        return [
+            row
+            for benchmark in self.benchmarks
+            for image in self.images[benchmark.name]
+            for row in rows_of(benchmark, self.protocols[benchmark.name], image)
+        ]
 
 
 def measure_method(
@@ -157,43 +147,51 @@ def measure_method(
     metrics: Sequence[str],
     *,
     parameters: Mapping[str, Any] | None = None,
-    weights: Path | None = None,
+    weights: Path | str | None = None,
     protocol: str | None = None,
     degradation: str = "bicubic",
     limit: int | None = None,
     out: Path | None = None,
     screen: Screen | None = None,
-) -> tuple[Measured, dict[str, str]]:
-    """Measures one method, without a study; returns what was found and each set's protocol.
+) -> Measured:
+    """Measures one method at one scale, without a study.
 
     out: a folder for the restored images. Raises BenchError with every unknown name at once, and
     for data sets that are not on this machine.
     """
     problems = [] if datasets else ["no data sets given. Name at least one."]
-    checks: list[Callable[[], object]] = [partial(_check_dataset, name) for name in datasets]
-    checks.append(lambda: check_metrics(metrics))
-    if protocol is not None:
-        checks.append(lambda: find_protocol(protocol))
-    for check in checks:
-        try:
-            check()
-        except BenchError as error:
-            problems.append(str(error))
+    problems += [problem for name in datasets if (problem := _problem(_check_dataset, name))]
+    problems += [problem for problem in [_problem(check_metrics, metrics)] if problem]
+    if protocol is not None and (problem := _problem(find_protocol, protocol)):
+        problems.append(problem)
     if problems:
         raise BenchError("\n".join(problems))
     method = prepare_method(path, parameters or {}, weights, scale)
-    assert method.task != "assessment"
-    chosen = {name: protocol or usual_protocol(name, method.task) for name in datasets}
-    screen = screen or Screen()
-    device, found = choose_device(), Measured()
-    scorers = load_scorers(metrics, device, found)
-    for dataset in datasets:
-        for stem, *_ in evaluate(
-            method, dataset, scale, scorers, chosen[dataset], found,
-            degradation=degradation, limit=limit, save=out,
-        ):  # fmt: skip
-            screen.note(f"{dataset}: {stem}")
-    return found, chosen
+    measured, screen = Measured(remarks=method.remarks), screen or Screen()
+    store = ScoreStore(home() / "store" / "scores.db")
+    with Meter(metrics, device=str(choose_device()), store=store) as meter:
+        measured.unavailable, measured.assessors = dict(meter.unavailable), labels_of(meter.names)
+        for dataset in datasets:
+            benchmark = open_benchmark(dataset, scale, degradation, limit)
+            rules = protocol or usual_protocol(dataset, method.task)
+            images = {}
+            for image in evaluate(restoring(method.at(scale)), benchmark, meter, rules):
+                if out is not None:
+                    write_image(out / label_of(dataset) / f"{image.stem}.png", image.sr)
+                images[image.stem] = image.without_pixels()
+                screen.note(f"{dataset}: {image.stem}")
+            measured.benchmarks.append(benchmark)
+            measured.protocols[dataset] = rules
+            measured.images[dataset] = [images[pair.stem] for pair in benchmark.pairs]
+    return measured
+
+
+def _problem(check: Callable[[Any], object], value: Any) -> str | None:
+    try:
+        check(value)
+    except BenchError as error:
+        return str(error)
+    return None
 
 
 def _check_dataset(name: str) -> None:
@@ -210,8 +208,9 @@ def evaluate_method(
     """
     import pandas as pd
 
-    found, _ = measure_method(path, datasets, scale, metrics, screen=Lines(), **more)
-    return pd.DataFrame(found.scores)
+    measured = measure_method(path, datasets, scale, metrics, screen=Lines(), **more)
+    rows = [score[:6] for score in measured.scores()]
+    return pd.DataFrame(rows, columns=list(Score._fields[:6]))
 
 
 def restore_images(
@@ -220,7 +219,7 @@ def restore_images(
     out: Path,
     *,
     parameters: Mapping[str, Any] | None = None,
-    weights: Path | None = None,
+    weights: Path | str | None = None,
     tile: int | None = None,
 ) -> list[Path]:
     """Restores pictures and writes them as 8-bit PNG into `out`; returns the paths.
@@ -236,12 +235,11 @@ def restore_images(
         if image.resolve() == (out / f"{stem}.png").resolve():
             raise BenchError(f"{image}: would be overwritten. Choose another folder for --out.")
     method = prepare_method(path, parameters or {}, weights)
-    device = choose_device()
-    pictures = [to_tensor(sets.read_image(image), torch.device("cpu")) for image in images]
+    pictures = [read_image(image) for image in images]
     written = []
     for stem, lr in zip(stems, pictures, strict=True):
         options = {} if tile is None else {"tile": tile, "whole": tile}
-        sr = quantise(restore(method, lr.to(device), **options))
+        sr = picture_of(method, lr, **options)
         written.append(out / f"{stem}.png")
-        sets.write_image(written[-1], sr)
+        write_image(written[-1], sr)
     return written

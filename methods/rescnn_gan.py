@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.errors import Diverged
-from bench.method import Batch, Method, Stage
+from bench.method import Batch, Method, Recipe, Stage
 from methods.networks import rescnn
 from methods.networks.discriminators import ResCNNDiscriminator, SRGANDiscriminator
 from methods.networks.vgg import VGG19, Features
@@ -60,7 +60,7 @@ class CNN(Method):
 
     def stages(self) -> Sequence[Stage]:
         """One."""
-        return (Stage("cnn", steps=self.steps),)
+        return (Stage("cnn", Recipe(steps=self.steps)),)
 
     def training_step(self, batch: Batch, stage: Stage) -> Mapping[str, Tensor]:
         """MAE, and PSNR for figure 5."""
@@ -104,7 +104,7 @@ class ResCNN(Method):
 
     def stages(self) -> Sequence[Stage]:
         """One, the same whether it is trained for itself or as a generator."""
-        return (Stage("rescnn", trains=self, steps=self.steps),)
+        return (Stage("rescnn", Recipe(steps=self.steps), trains=self),)
 
     def training_step(self, batch: Batch, stage: Stage) -> Mapping[str, Tensor]:
         """MSE, and PSNR for figure 6."""
@@ -181,8 +181,8 @@ class GAN(Method):
 
     def stages(self) -> Sequence[Stage]:
         """The generator's, which knows nothing of the GAN's parameters; then both networks'."""
-        gan = Stage("gan", steps=self.steps, patch=self.patch, learning_rate=self.learning_rate)
-        return (*self.generator.stages(), gan)
+        own = Recipe(steps=self.steps, patch=self.patch, learning_rate=self.learning_rate)
+        return (*self.generator.stages(), Stage("gan", own))
 
     def optimizers(self, stage: Stage) -> Mapping[str, Sequence[nn.Parameter]]:
         """One for each network; VGG19 has nothing to train."""
@@ -245,14 +245,13 @@ class GAN(Method):
         if self.flat >= WINDOW:
             raise Diverged(
                 f"{where} the generator has collapsed: for {int(self.flat)} updates its patches "
-                f"had less than {FLAT:.0%} of the originals' contrast. "
-                f"The learning rate is {self.learning_rate:g}."
+                f"had less than {FLAT:.0%} of the originals' contrast."
             )
         if self.certain >= WINDOW:
             raise Diverged(
                 f"{where} the discriminator has won: for {int(self.certain)} updates it has told "
                 f"every patch from its original, with a loss below {CERTAIN:g}, and the generator "
-                f"has not answered. The learning rate is {self.learning_rate:g}."
+                "has not answered."
             )
 
 

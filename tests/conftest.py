@@ -17,7 +17,7 @@ import torch
 
 from bench.data.degrade import imresize
 from bench.data.images import write_image
-from bench.method import contract as method
+from bench.records import digest
 
 
 def _folder(variable: str) -> Path:
@@ -106,10 +106,10 @@ def make_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mak
         made.add(name)
         sys.modules.pop(name, None)
         importlib.invalidate_caches()
-        method._digest_of_module.cache_clear()
+        digest.forget_code()
         return importlib.import_module(name)
 
     yield make
     for name in made:
         sys.modules.pop(name, None)
-    method._digest_of_module.cache_clear()
+    digest.forget_code()

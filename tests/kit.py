@@ -376,7 +376,7 @@ def stage_times(home: Path) -> dict[str, int]:
 def _serve() -> None:
     import bench.api
     import bench.cli
-    import bench.look.overview
+    import bench.look.machine
     import bench.report.render
     import bench.sweep.driver  # noqa: F401 - to have them imported
 

@@ -26,9 +26,12 @@ from bench.data.weights import weights_root
 from bench.measure.metrics import metric
 from bench.measure.protocol import PROTOCOLS
 from bench.method.contract import Batch, Stage, to_tensor
+from bench.method.recipe import Recipe
 from bench.records.cell import Cell, Score, write_cell
-from bench.train.loop import Plan, choose_device, choose_precision, make_optimizers, update
+from bench.train.loop import choose_device, choose_precision, update
+from bench.train.optimizers import make_optimizers
 from bench.train.patches import Patches
+from bench.train.plan import Plan
 from methods.networks.edsr import EDSRNetwork, ShuffleConv
 from methods.nima_sr import EDSR
 
@@ -93,8 +96,8 @@ def training_step(device: torch.device) -> None:
 
     method = EDSR(scale=4, gamma=0).to(device, memory_format=torch.channels_last).train()
     stage = Stage("sr")
-    plan = Plan(stage, method, "", "photos_train", 4, "bicubic", 1, 96, 16, 1e-4, (), 0,
-                choose_precision("auto", device), device.type)  # fmt: skip
+    recipe = Recipe(steps=1, patch=96, batch=16, precision=choose_precision("auto", device))
+    plan = Plan(stage, method, "", "photos_train", 4, "bicubic", recipe.filled(), 0, device.type)
     optimizers = make_optimizers(plan)
     patches = Patches(sets.load_pairs("photos_train", 4))
     waits: list[float] = []
@@ -134,8 +137,8 @@ def scoring() -> None:
     mine = seconds(lambda: [score(sr, hr, rules, 4) for score in scorers])
     line("PSNR-Y + SSIM-Y, 481x321", mine, seconds(peer), "scikit-image")
     line("PSNR-Y + SSIM-Y, 481x321", mine, seconds(pyiqa_pair(sr, hr), 3), "pyiqa, ycbcr, CPU")
-    if why := metric("niqe").unavailable():
-        print(f"NIQE: {why}")
+    if not niqe_file().is_file():
+        print(f"NIQE: pyiqa's parameters are not on this machine: no {niqe_file()}")
         return
     niqe = metric("niqe").load("cpu")
     other = seconds(pyiqa_niqe(sr), 3)
@@ -152,11 +155,16 @@ def pyiqa_pair(sr: np.ndarray, hr: np.ndarray) -> Callable[[], object]:
     return lambda: [float(measure(first, second)) for measure in measures]
 
 
+def niqe_file() -> Path:
+    """The parameters in the format that pyiqa reads."""
+    return weights_root() / "niqe" / "modelparameters.mat"
+
+
 def pyiqa_niqe(sr: np.ndarray) -> Callable[[], object]:
     """NIQE as pyiqa computes it, with the release's parameters."""
     import pyiqa
 
-    file = weights_root() / "niqe" / "modelparameters.mat"
+    file = niqe_file()
     measure = pyiqa.create_metric("niqe", device="cpu", pretrained_model_path=str(file))
     image = to_tensor(sr, torch.device("cpu"))
     return lambda: float(measure(image))

@@ -17,8 +17,19 @@ from torch import Tensor, nn
 from bench.data.catalog import Task
 from bench.errors import BenchError
 from bench.measure.evaluate import restore
-from bench.method.contract import Batch, Method, Stage, build_method, find_method, known_methods
-from bench.train.loop import Plan, make_optimizers, update
+from bench.method import (
+    Batch,
+    Method,
+    Recipe,
+    Stage,
+    build_method,
+    find_method,
+    groups_of,
+    known_methods,
+)
+from bench.train.loop import update
+from bench.train.optimizers import make_optimizers
+from bench.train.plan import Plan
 
 SIZES = [(16, 16), (17, 23), (24, 13)]
 
@@ -152,8 +163,10 @@ def check_stages(cls: type[Method], scale: int) -> None:
         json.dumps(dict(stage.depends or {}), allow_nan=False)
         owner = stage.trains or method
         assert owner is method or owner in set(method.modules()), "a part is a module of its method"
-        groups = [list(parameters) for parameters in owner.optimizers(stage).values()]
+        named = groups_of(owner, stage)
+        groups = [list(group["params"]) for parts in named.values() for group in parts]
         assert groups and all(groups), f"{stage.name}: nothing to train"
+        assert all(group["rate"] > 0 for parts in named.values() for group in parts)
         ids = [id(parameter) for group in groups for parameter in group]
         assert len(set(ids)) == len(ids), f"{stage.name}: two optimizers share a parameter"
         assert set(ids) <= {id(parameter) for parameter in owner.parameters()}
@@ -167,14 +180,13 @@ def check_training(cls: type[Method], scale: int) -> None:
         plan = plan_of(owner, stage, scale)
         owner.train()
         optimizers = make_optimizers(plan)
-        groups = {name: list(owner.optimizers(stage)[name]) for name in optimizers}
         before = {id(p): p.detach().clone() for p in method.parameters()}
         losses = update(owner, stage, batch_of(plan), optimizers, plan)
         assert set(optimizers) <= set(losses), f"{stage.name}: a loss for each optimizer"
         for name, loss in losses.items():
             assert loss.ndim == 0 and torch.isfinite(loss), f"{stage.name}: {name}"
         labels = {id(parameter): name for name, parameter in method.named_parameters()}
-        named = {id(parameter) for group in groups.values() for parameter in group}
+        named = {id(parameter) for parameter in plan.trained()}
         for parameter in method.parameters():
             moved = not torch.equal(parameter, before[id(parameter)])
             label = f"{stage.name}: {labels[id(parameter)]}"
@@ -188,10 +200,12 @@ def check_training(cls: type[Method], scale: int) -> None:
 
 def plan_of(owner: Method, stage: Stage, scale: int) -> Plan:
     own = owner.hyperparameters.get("scale", 1 if stage.trains is not None else scale)
-    patch = stage.patch or 16 * own
+    given = Recipe(steps=1, patch=16 * own, batch=4, learning_rate=1e-3)
+    patch = Recipe(patch=stage.recipe.patch)
+    recipe = patch.over(given).over(Recipe(precision="fp32")).filled()
     return Plan(
-        stage, owner, "key", dataset="", scale=own, degradation="", steps=1, patch=patch, batch=4,
-        learning_rate=1e-3, halve_at=(), seed=0, precision="fp32", device="cpu",
+        stage, owner, "key", dataset="", scale=own, degradation="", recipe=recipe, seed=0,
+        device="cpu",
     )  # fmt: skip
 
 

@@ -262,10 +262,9 @@ def test_first_channel_alone_is_blue(explained: Callable[..., Explanation]) -> N
     assert value(found, "RGB", 4) < 0.99
 
 
-@pytest.mark.data
 @pytest.mark.parametrize("scale", [2, 4])
 def test_niqe_of_each_protocol_is_its_score(
-    weights_root: Path, explained: Callable[..., Explanation], scale: int
+    explained: Callable[..., Explanation], scale: int
 ) -> None:
     sr = degraded(levels(220, 310))
     found = explained(sr, sr, "niqe", scale=scale)
@@ -584,19 +583,10 @@ def test_an_image_smaller_than_the_window_is_refused(
         explained(levels(10, 30), levels(10, 30), "ssim")
 
 
-@pytest.mark.data
 def test_an_image_without_blocks_for_niqe_is_refused(
-    weights_root: Path, explained: Callable[..., Explanation]
+    explained: Callable[..., Explanation],
 ) -> None:
     with pytest.raises(BenchError, match=r"sr\.png: NIQE needs two blocks of 96x96 pixels"):
         explained(levels(100, 150), levels(100, 150), "niqe")
     said = text(explained(levels(100, 200), levels(100, 200), "niqe"))  # for border 0 alone
     assert said.count("NIQE needs two blocks") == 2
-
-
-def test_niqe_without_its_parameters_says_where_to_get_them(
-    explained: Callable[..., Explanation], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
-    with pytest.raises(BenchError, match=r"niqe_pris_params\.npz"):
-        explained(levels(200, 200), levels(200, 200), "niqe")

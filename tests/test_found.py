@@ -11,13 +11,14 @@ import pytest
 from bench.data.images import read_image
 from bench.errors import BenchError
 from bench.look.check import load_study
-from bench.method import contract as methods
-from bench.method.contract import build_method, find_method, source_digest
+from bench.method.contract import build_method, find_method
+from bench.records import digest
 from bench.records.cell import Cell, TrainedStage, UsedDataset
 from bench.report.provenance import caution
 from bench.report.rows import choose_rows
 from bench.study.fields import Study, TaskSection, TrainSection
 from bench.sweep.identity import git_state
+from bench.train.stages import method_digest as source_digest
 from bench.train.stages import plan_stages
 
 NET = """
@@ -55,15 +56,17 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     for name in [n for n in sys.modules if n.startswith("own_package")]:
         del sys.modules[name]
-    methods._digest_of_module.cache_clear()
+    digest.forget_code()
     return folder
 
 
 def test_a_relative_import_belongs_to_the_source_of_a_method(package: Path) -> None:
+    net = (package / "net.py").read_text()
+    (package / "net.py").write_text(net.replace("self.conv(lr)", "GAIN * self.conv(lr)"))
     cls = find_method("own_package.net.Net")
     before = source_digest(cls)
     (package / "gain.py").write_text("GAIN = 0.1\n")
-    methods._digest_of_module.cache_clear()
+    digest.forget_code()
     assert source_digest(cls) != before
 
 

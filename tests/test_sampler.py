@@ -6,7 +6,6 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from bench.errors import BenchError
 from bench.study.fields import Study
 from bench.sweep.sampler import Sampler
 
@@ -139,11 +138,35 @@ def test_telling_again_changes_nothing(tmp_path: Path):
     assert states(tmp_path) == [(0, "COMPLETE")]
 
 
-def test_other_settings_are_refused_and_named(tmp_path: Path):
-    sampler_of(tmp_path).claim({"the data": "1", "the code": "1"})
-    sampler_of(tmp_path).claim({"the data": "1", "the code": "1"})
-    with pytest.raises(BenchError, match=r"changed since: the data\. .*--fresh"):
-        sampler_of(tmp_path).claim({"the data": "2", "the code": "1"})
+def test_finished_trials_are_those_of_the_records(tmp_path: Path):
+    sampler = sampler_of(tmp_path)
+    for key in (0, 1):
+        sampler.ask(key)
+        sampler.tell(key, {"psnr_y": 30.0 + key, "niqe": 5.0})
+    swept = sampler.finished()
+    lost = {"a": 0.5, "b": 2, "c": "x"}
+    sampler.restore(
+        {
+            0: (swept[0], {"psnr_y": 31.5, "niqe": 4.0}),  # measured anew
+            1: (swept[1], {"psnr_y": 31.0, "niqe": 5.0}),
+            2: (lost, {"psnr_y": 29.0, "niqe": 6.0}),  # gone from the database
+            3: ({**lost, "b": 9}, {"psnr_y": 29.0, "niqe": 6.0}),  # of other ranges
+        }
+    )
+    assert states(tmp_path) == [(0, "COMPLETE"), (1, "COMPLETE"), (2, "COMPLETE")]
+    study = optuna.load_study(study_name="s/m", storage=f"sqlite:///{tmp_path / 'optuna.db'}")
+    assert [t.values for t in study.trials] == [[31.5, 4.0], [31.0, 5.0], [29.0, 6.0]]
+    assert sampler_of(tmp_path).finished() == {**swept, 2: lost}
+
+
+def test_a_failed_trial_is_tried_again_with_its_parameters(tmp_path: Path):
+    sampler = sampler_of(tmp_path)
+    _, swept, _ = sampler.ask(0)
+    sampler.fail(0)
+    sampler.retry(0, swept, 0)
+    sampler.retry(0, swept, 0)
+    assert states(tmp_path) == [(0, "FAIL"), (0, "WAITING")]
+    assert sampler.ask(1) == (0, swept, 1)
 
 
 def test_a_finished_trial_that_is_measured_again_is_not_pruned(tmp_path: Path):

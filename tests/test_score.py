@@ -28,13 +28,13 @@ from pytest import approx
 
 from bench.data.images import write_image
 from bench.errors import BenchError
+from bench.measure.answer import to_csv, to_json, to_markdown, write_answer
+from bench.measure.folder import FolderScores, score_folder
 from bench.measure.metrics import METRICS, ImageScore, Metric, niqe
+from bench.measure.pairing import Task
+from bench.measure.pool import scoring
 from bench.measure.protocol import PROTOCOLS
-from bench.measure.score import FolderScores, cache, score_folder
-from bench.measure.score.answer import to_csv, to_json, to_markdown, write_answer
-from bench.measure.score.cache import ScoreCache, score_key
-from bench.measure.score.pairing import Task
-from bench.measure.score.pool import scoring
+from bench.measure.scores import ScoreStore, score_key
 from bench.terminal.counter import Counter
 
 HEIGHT, WIDTH = 20, 24
@@ -467,12 +467,7 @@ def test_a_metric_without_reference_needs_none(folders: Folders, level: Metric) 
     assert (both.stored, both.computed) == (2, 2), "its score does not depend on the reference"
 
 
-def test_niqe_of_a_small_image_is_null_with_its_reason(
-    folders: Folders, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    np.savez(tmp_path / "p.npz", mu_pris_param=np.zeros(36), cov_pris_param=np.eye(36))
-    monkeypatch.setattr(niqe, "find", lambda name: tmp_path / "p.npz")
-    monkeypatch.setattr(niqe, "why_not", lambda name: None)
+def test_niqe_of_a_small_image_is_null_with_its_reason(folders: Folders) -> None:
     folders.add("a", 1)
     answer = to_json(folders.score("psnr", "niqe"))
     assert answer["mean"] == {"psnr": approx(decibel(1)), "niqe": None}
@@ -486,10 +481,11 @@ def test_a_metric_that_cannot_be_measured_here_is_null_with_its_reason(
 ) -> None:
     monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
     folders.add("a", 1)
-    found = folders.score("psnr", "niqe")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    found = folders.score("psnr", "lpips_vgg")
     answer = to_json(found)
-    assert answer["mean"]["niqe"] is None and answer["images"][0]["niqe"] is None
-    assert "niqe_pris_params.npz" in answer["unavailable"]["niqe"]
+    assert answer["mean"]["lpips_vgg"] is None and answer["images"][0]["lpips_vgg"] is None
+    assert "vgg16-397923af.pth" in answer["unavailable"]["lpips_vgg"]
     assert to_csv(found).splitlines()[1].endswith(",")
     assert "| -" in to_markdown(found)
 
@@ -692,20 +688,20 @@ def break_database(how: str, file: Path, patch: pytest.MonkeyPatch) -> None:
     elif how == "damaged":
         file.write_bytes(b"what once was a database" * 100)
     elif how == "scrambled":
-        store = ScoreCache(file)
+        store = ScoreStore(file)
         for i in range(500):
             store.store(score_key(str(i)), ImageScore(1.0))
         store.close()
         whole = file.read_bytes()
         file.write_bytes(whole[:4096] + bytes(reversed(whole[4096:])))
     elif how == "another version":
-        ScoreCache(file).close()
+        ScoreStore(file).close()
         with contextlib.closing(real(file)) as database:
             database.execute("PRAGMA user_version = 99")
     elif how == "read-only":
-        ScoreCache(file).close()
+        ScoreStore(file).close()
         uri = f"file:{file}?mode=ro"
-        patch.setattr(cache.sqlite3, "connect", lambda *a, **k: real(uri, uri=True))
+        patch.setattr(sqlite3, "connect", lambda *a, **k: real(uri, uri=True))
     elif how == "disk full":
 
         def small(*arguments: Any, **options: Any) -> sqlite3.Connection:
@@ -713,13 +709,13 @@ def break_database(how: str, file: Path, patch: pytest.MonkeyPatch) -> None:
             database.execute("PRAGMA max_page_count = 1")
             return database
 
-        patch.setattr(cache.sqlite3, "connect", small)
+        patch.setattr(sqlite3, "connect", small)
     elif how == "locked":
-        ScoreCache(file).close()
+        ScoreStore(file).close()
         holder = real(file, isolation_level=None)
         holder.execute("BEGIN EXCLUSIVE")
         patch.setattr(break_database, "holder", holder, raising=False)
-        patch.setattr(cache.sqlite3, "connect", lambda path, timeout: real(path, timeout=0.1))
+        patch.setattr(sqlite3, "connect", lambda path, timeout: real(path, timeout=0.1))
 
 
 @pytest.mark.parametrize(
@@ -762,17 +758,17 @@ def test_without_a_store_the_scores_are_given_and_the_trouble_told(
 def test_a_store_that_cannot_grow_still_gives_what_it_has(tmp_path: Path) -> None:
     file = tmp_path / "scores.db"
     keys = [score_key(str(i)) for i in range(2000)]
-    store = ScoreCache(file)
+    store = ScoreStore(file)
     store.store(keys[0], ImageScore(1.5, None, "noted"))
     store.close()
-    store = ScoreCache(file)
+    store = ScoreStore(file)
     assert store._database is not None
     store._database.execute("PRAGMA max_page_count = 4")
     for key in keys[1:]:
         store.store(key, ImageScore(nan, "why"))
     store.close()
     assert store.trouble is not None and "full" in store.trouble
-    store = ScoreCache(file)
+    store = ScoreStore(file)
     assert store.look_up(keys) == {keys[0]: ImageScore(1.5, None, "noted")}
     store.close()
 
@@ -780,7 +776,7 @@ def test_a_store_that_cannot_grow_still_gives_what_it_has(tmp_path: Path) -> Non
 def test_no_process_waits_for_another_ones_slow_metric(tmp_path: Path) -> None:
     """A score that is not yet written holds no lock."""
     file, (one, two) = tmp_path / "scores.db", (score_key("1"), score_key("2"))
-    slow, quick = ScoreCache(file), ScoreCache(file)
+    slow, quick = ScoreStore(file), ScoreStore(file)
     slow.store(one, ImageScore(1.0))
     quick.store(two, ImageScore(2.0))
     began = time.monotonic()
@@ -788,7 +784,7 @@ def test_no_process_waits_for_another_ones_slow_metric(tmp_path: Path) -> None:
     assert time.monotonic() - began < 10
     assert quick.trouble is None
     slow.close()
-    both = ScoreCache(file)
+    both = ScoreStore(file)
     assert both.look_up([one, two]) == {one: ImageScore(1.0), two: ImageScore(2.0)}
     both.close()
 

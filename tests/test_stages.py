@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 import torch
 
+from bench.data import sets
 from bench.data.images import read_image, write_image
 from bench.errors import BenchError
-from bench.method import Method, Stage
+from bench.method import Method, Rate, Recipe, Stage
 from bench.records.cell import TrainedStage
-from bench.records.store import Store
+from bench.records.store import Store, content_key
 from bench.study.fields import Study, TaskSection, TrainSection
-from bench.sweep.identity import cell_fingerprint
+from bench.study.recipe import RecipeSection
+from bench.sweep.identity import Deciding
 from bench.sweep.trial import Done, Job, run_trial
-from bench.train.loop import Plan
+from bench.train.plan import Plan
 from bench.train.stages import plan_stages, stage_history, train_stages
 
 MakeModule = Callable[..., ModuleType]
@@ -197,18 +199,82 @@ def test_every_stage_depends_on_those_before_it(make_module: MakeModule) -> None
     one, two, three = keys(cls(stages=1)), keys(cls(stages=2)), keys(cls(stages=3))
     assert three[:2] == two and two[:1] == one and len(set(three)) == 3
     method, other = cls(), cls()
-    method.__dict__["stages"] = lambda: [Stage("first", steps=7), Stage("second")]
-    other.__dict__["stages"] = lambda: [Stage("first", steps=8), Stage("second")]
+    method.__dict__["stages"] = lambda: [Stage("first", Recipe(steps=7)), Stage("second")]
+    other.__dict__["stages"] = lambda: [Stage("first", Recipe(steps=8)), Stage("second")]
     assert keys(method)[1] != keys(other)[1], "its own fields are equal, what came before is not"
 
 
 def test_what_a_stage_says_itself_outranks_the_study(make_module: MakeModule) -> None:
     source = SOURCE.replace(
-        'f"stage{i}", depends', 'f"stage{i}", 7, None, batch=5, seed=3, dataset="bsd100", depends'
-    )
+        'f"stage{i}", depends',
+        'f"stage{i}", Recipe(steps=7, batch=5), dataset="bsd100", depends',
+    ).replace("import Method, Stage", "import Method, Recipe, Stage")
     (plan,) = plans(make_module(source).Own(), train={"halve_at": (2,)}, seed=9)
-    assert (plan.steps, plan.batch, plan.seed, plan.dataset) == (7, 5, 3, "bsd100")
-    assert (plan.patch, plan.learning_rate, plan.halve_at) == (8, 1e-2, (2,))
+    assert (plan.steps, plan.batch, plan.seed, plan.dataset) == (7, 5, 9, "bsd100")
+    assert (plan.patch, plan.recipe.learning_rate) == (8, 1e-2)
+    assert plan.recipe.rate == Rate(halve=(2,))
+
+
+def own_with(make_module: MakeModule, arguments: str) -> Method:
+    """A method whose one stage has these arguments."""
+    source = SOURCE.replace('f"stage{i}", depends', f'f"stage{{i}}", {arguments}, depends')
+    method: Method = make_module(
+        source.replace("import Method, Stage", "import Method, Rate, Recipe, Stage")
+    ).Own()
+    return method
+
+
+def test_a_stage_with_a_learning_rate_of_its_own_keeps_the_study_s_schedule(
+    make_module: MakeModule,
+) -> None:
+    method = own_with(make_module, "Recipe(learning_rate=0.5)")
+    (plan,) = plans(method, train={"halve_at": (2,), "clip": 1.0})
+    assert (plan.recipe.learning_rate, plan.recipe.rate) == (0.5, Rate(halve=(2,)))
+    assert plan.recipe.clip == 1.0
+
+
+def test_what_a_study_says_for_one_method_outranks_its_stages(make_module: MakeModule) -> None:
+    method = own_with(make_module, "Recipe(steps=7, batch=5, optimizer='sgd', momentum=0.5)")
+    study = TRAIN.model_copy(update={"weight_decay": 0.25})
+    row = RecipeSection(epochs=3, optimizer="adam")
+    (plan,) = plan_stages(method, TASK, study, 0, row)
+    # three images of set5 in batches of five make an epoch of one update
+    assert (plan.steps, plan.batch, plan.recipe.weight_decay) == (3, 5, 0.25)
+    assert (plan.recipe.optimizer, plan.recipe.momentum) == ("adam", None)
+    assert plan.recipe.betas == (0.9, 0.999)
+
+
+def test_an_epoch_is_as_many_updates_as_show_every_image_once(make_module: MakeModule) -> None:
+    method = make_module(SOURCE).Own()
+    images = len(sets.load_pairs("set5", 2))
+    rate = Rate(exponential=0.5, every="2 epochs")
+    for batch, epoch in ((1, images), (2, -(-images // 2)), (images, 1), (99, 1)):
+        study = TrainSection(dataset="set5", patch=8, batch=batch, epochs=4, rate=rate)
+        (plan,) = plan_stages(method, TASK, study, 0)
+        assert plan.steps == 4 * epoch and plan.recipe.epochs is None
+        assert plan.recipe.rate == Rate(exponential=0.5, every=2 * epoch)
+
+
+def test_a_stage_that_every_study_shares_takes_little_of_theirs(make_module: MakeModule) -> None:
+    method = own_with(make_module, "Recipe(learning_rate=0.5), seed=3")
+    alone = keys(method)
+    assert keys(method, train={"halve_at": (2,), "clip": 1.0, "average": 0.9}) == alone
+    assert keys(method, train={"learning_rate": 0.1}) == alone
+    assert keys(method, seed=9) == alone
+    assert keys(method, train={"steps": 4}) != alone, "which it leaves open"
+    row = RecipeSection(learning_rate=0.1, optimizer="sgd")
+    assert [plan.key for plan in plan_stages(method, TASK, TRAIN, 0, row)] == alone
+
+
+def test_a_stage_without_a_rate_for_one_of_its_losses_is_refused(make_module: MakeModule) -> None:
+    method = own_with(make_module, "Recipe(learning_rate={'los': 1e-3})")
+    with pytest.raises(BenchError, match=r"Own, stage 'stage0': .*unknown loss 'loss'.*'los'"):
+        plans(method)
+
+
+def test_a_stage_of_which_nobody_says_how_long_it_lasts_is_refused(make_module: MakeModule) -> None:
+    with pytest.raises(BenchError, match="nothing says on what or how long"):
+        plans(make_module(SOURCE).Own(), train={"steps": None})
 
 
 def test_a_missing_training_set_is_refused(make_module: MakeModule, small_sets: Path) -> None:
@@ -270,7 +336,7 @@ def test_measuring_something_else_trains_nothing_again(
         done = list(run_trial(job))[-1]
         assert isinstance(done, Done) and done.cell.state == "complete"
         cells.append(done.cell)
-        fingerprints.add(cell_fingerprint(study, "own", {}, 0))
+        fingerprints.add(content_key(Deciding(study).parts("own", {}, 0)))
     (first,), (second,) = (cell.stages for cell in cells)
     assert first.key == second.key and (first.reused, second.reused) == (False, True)
     assert len(fingerprints) == 2
@@ -358,7 +424,7 @@ def test_the_final_loss_is_the_mean_of_the_last_250_updates(
 PARTS = '''
 from torch import nn
 
-from bench.method import Method, Stage
+from bench.method import Method, Recipe, Stage
 
 
 class Judge(Method):
@@ -374,7 +440,7 @@ class Judge(Method):
         return self.layers(image)
 
     def stages(self):
-        return [Stage("judge", 4, trains=self, seed=0, degradation="none")]
+        return [Stage("judge", Recipe(steps=4), trains=self, seed=0, degradation="none")]
 
 
 class _Judged(Method):
@@ -418,7 +484,7 @@ class Taught(Method):
 
     def stages(self):
         target = lambda hr: self.judge(hr).sigmoid()
-        pupil = Stage("pupil", 4, target, trains=self.pupil, degradation="none")
+        pupil = Stage("pupil", Recipe(steps=4), target, trains=self.pupil, degradation="none")
         return [*self.judge.stages(), pupil]
 '''
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pydantic
 import pytest
 import torch
+from bench.look.overview import plan_text, study_plan
 
 from bench.errors import BenchError
 from bench.look.check import load_study
@@ -124,6 +125,7 @@ def test_the_comment_at_the_top_is_the_header(folder: Path) -> None:
 
 
 GAMMA = "{float: [0.0, 1.0]}"
+RATE = "learning_rate: 1e-4"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ GAMMA = "{float: [0.0, 1.0]}"
         (("name: small", "name: small\nnmae: x"), "small.yaml:2: nmae:",
          ["unknown key 'nmae'", "Did you mean 'name'?"]),
         (("patch: 16", "pach: 16"), "small.yaml:3: train.pach:",
-         ["unknown key 'pach'", "Did you mean 'patch'?", "batch, dataset"]),
+         ["unknown key 'pach'", "Did you mean 'patch'?", "batch, betas"]),
         (("name: small\n", "name: small\nname: large\n"), "small.yaml:2: name:",
          ["given twice", "line 1"]),
         (("blocks: 1,", "blocks: 1, blocks: 2,"), "small.yaml:6: methods.edsr.blocks:",
@@ -233,6 +235,45 @@ GAMMA = "{float: [0.0, 1.0]}"
         (("{trials: 2}", "{trials: 0}"), "small.yaml:11: budget.trials:", ["got 0"]),
         (("{trials: 2}", "{seeds: []}"), "small.yaml:11: budget.seeds:", ["different", "[]"]),
         (("{trials: 2}", "{seeds: [1, 1]}"), "small.yaml:11: budget.seeds:", ["[1, 1]"]),
+        # recipes
+        ((RATE, "optimizer: adamm"), "small.yaml:3: train.optimizer:",
+         ["unknown value 'adamm'", "Did you mean 'adam'?", "adam, adamw, sgd"]),
+        ((RATE, "clip: -1"), "small.yaml:3: train.clip:", ["greater than or equal to 0, got -1"]),
+        ((RATE, "average: 1.5"), "small.yaml:3: train.average:", ["less than 1, got 1.5"]),
+        ((RATE, "average: -0.1"), "small.yaml:3: train.average:", ["equal to 0, got -0.1"]),
+        ((RATE, "epochs: 2"), "small.yaml:3: train.epochs:", ["steps and epochs exclude each"]),
+        (("steps: 4, ", ""), "small.yaml:3: train:", ["'sr' of edsr: 'steps' is missing, or ep"]),
+        ((RATE, "optimizer: sgd, betas: [0.9, 0.99]"), "small.yaml:3: train.betas:",
+         ["sgd has no betas (adam, adamw only), got [0.9, 0.99]"]),
+        ((RATE, "momentum: 0.9"), "small.yaml:3: train:",
+         ["stage 'sr' of edsr", "adam has no momentum (sgd only), got 0.9"]),
+        ((RATE, "betas: 0.9"), "small.yaml:3: train.betas:", ["needs a list", "got 0.9"]),
+        ((RATE, "learning_rate: fast"), "small.yaml:3: train.learning_rate:",
+         ["a number greater than 0, or one for each loss", "'fast'"]),
+        ((RATE, "learning_rate: {los: 1e-4}"), "small.yaml:3: train:",
+         ["no rate for a loss", "unknown loss 'loss'. Did you mean 'los'?"]),
+        ((RATE, "rate: linear"), "small.yaml:3: train.rate:", ["{cosine: 0.01}", "'linear'"]),
+        ((RATE, "rate: {cosine: 0.1, halve: 2}"), "small.yaml:3: train.rate:",
+         ["halve and cosine exclude each other"]),
+        ((RATE, "rate: {cosin: 0.1}"), "small.yaml:3: train.rate.cosin:",
+         ["unknown key 'cosin'", "Did you mean 'cosine'?"]),
+        ((RATE, "rate: {at: {2: -1}}"), "small.yaml:3: train.rate.at.2:", ["greater than 0"]),
+        ((RATE, "rate: {exponential: 0.9, every: 3 weeks}"), "small.yaml:3: train.rate.every:",
+         ["10 epochs", "'3 weeks'"]),
+        ((RATE, "halve_at: [2], rate: {warmup: 1}"), "small.yaml:3: train.halve_at:",
+         ["halve_at and rate exclude each other"]),
+        (("blocks: 1", "train: {clap: 1}, blocks: 1"), "small.yaml:6: methods.edsr.train.clap:",
+         ["unknown key 'clap'", "Did you mean 'clip'?"]),
+        (("blocks: 1", "train: {optimizer: sdg}, blocks: 1"),
+         "small.yaml:6: methods.edsr.train.optimizer:", ["Did you mean 'sgd'?"]),
+        (("blocks: 1", "train: {dataset: set5}, blocks: 1"),
+         "small.yaml:6: methods.edsr.train.dataset:", ["unknown key 'dataset'"]),
+        (("blocks: 1", "train: 5, blocks: 1"), "small.yaml:6: methods.edsr.train:",
+         ["needs a mapping", "got 5"]),
+        (("blocks: 1", "train: {patch: 17}, blocks: 1"), "small.yaml:6: methods.edsr.train.patch:",
+         ["stage 'sr' of edsr trains on patches of 17", "multiple of its scale, 2"]),
+        (("blocks: 1", "train: {momentum: 0.5}, blocks: 1"), "small.yaml:6: methods.edsr.train:",
+         ["stage 'sr' of edsr", "adam has no momentum"]),
         # lists and sizes
         (("datasets: [bsd100]", "datasets: []"), "small.yaml:9: evaluate.datasets:", ["empty"]),
         (("metrics: [psnr_y, ssim_y]", "metrics: [psnr_y, psnr_y]"),
@@ -252,6 +293,38 @@ def test_one_mistake_is_one_line_with_its_place(
     assert line.startswith(start)
     for part in parts:
         assert part in line.removeprefix(start)
+
+
+def test_a_study_says_recipes_for_all_and_for_one_method(folder: Path) -> None:
+    study = load(
+        folder,
+        ("steps: 4, learning_rate: 1e-4", "epochs: 4, rate: {at: {10: 0.1, 20: 0.5}, warmup: 2}"),
+        ("blocks: 1", "train: {steps: 5, optimizer: sgd, momentum: 0.9, average: 0.99}, blocks: 1"),
+    )
+    assert study.train is not None and study.train.rate is not None
+    assert study.train.rate.at == {10: 0.1, 20: 0.5} and study.train.rate.warmup == 2
+    row = study.methods["edsr"]
+    assert row.train is not None and row.train.momentum == 0.9
+    assert "train" not in {**row.fixed, **row.ranges}, "no hyper-parameter"
+    assert Study.model_validate_json(study.model_dump_json()) == study
+
+
+def test_check_shows_the_recipe_of_each_stage_and_what_it_replaces(
+    folder: Path, bench_home: Path
+) -> None:
+    study = load(
+        folder,
+        ("steps: 4, learning_rate: 1e-4", "steps: 4, clip: 0.5, halve_at: [2]"),
+        ("blocks: 1", "train: {steps: 5, clip: 1}, blocks: 1"),
+        (GAMMA, "0.0"),
+        ("{trials: 2}", "{seeds: [0]}"),
+    )
+    (stage,) = study_plan(study, workers=1)["methods"][1]["stages"]
+    assert stage["steps"] == 5
+    assert stage["recipe"] == "batch 2, patch 16, rate halve [2], clip 1.0"
+    assert stage["instead_of"] == {"study": "steps 4, clip 0.5"}
+    text = plan_text(study_plan(study, workers=1))
+    assert "batch 2, patch 16, rate halve [2], clip 1.0; not steps 4, clip 0.5 of the study" in text
 
 
 def test_all_mistakes_come_at_once(folder: Path) -> None:
@@ -310,14 +383,16 @@ def test_several_objectives_cannot_be_pruned(folder: Path) -> None:
 
 
 def test_an_objective_without_its_weights_names_them(folder: Path) -> None:
-    edits = ("maximize: [psnr_y]", "minimize: [niqe]"), ("[psnr_y, ssim_y]", "[psnr_y, niqe]")
-    (line,) = mistakes(folder, *edits)
-    assert line.startswith("small.yaml:7: select.minimize.0: objective 'niqe' cannot be computed")
-    assert "niqe/niqe_pris_params.npz" in line and "https://" in line
+    measured = ("[psnr_y, ssim_y]", "[psnr_y, lpips_vgg]")
+    (line,) = mistakes(folder, ("maximize: [psnr_y]", "minimize: [lpips_vgg]"), measured)
+    start = "small.yaml:7: select.minimize.0: objective 'lpips_vgg' cannot be computed"
+    assert line.startswith(start)
+    assert "vgg16/vgg16-397923af.pth" in line and "https://" in line
 
 
 def test_a_reported_metric_without_its_weights_is_no_mistake(folder: Path) -> None:
-    assert load(folder, ("[psnr_y, ssim_y]", "[psnr_y, niqe]")).evaluate.metrics[1] == "niqe"
+    study = load(folder, ("[psnr_y, ssim_y]", "[psnr_y, lpips_vgg]"))
+    assert study.evaluate.metrics[1] == "lpips_vgg"
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_a_sweep_from_nothing_records_every_trial_and_a_second_one_does_nothing(
         SWEPT,
         train="{dataset: photos_train, patch: 32, batch: 2, steps: 5, precision: fp32}",
         select="{dataset: photos_val, maximize: [psnr_y]}",
-        evaluate="{datasets: [photos_test, set5], metrics: [psnr_y, ssim_y, lpips]}",
+        evaluate="{datasets: [photos_test, set5], metrics: [psnr_y, ssim_y, lpips_vgg]}",
         budget="{trials: 2, seeds: [0, 1]}",
     )
     home = tmp_path / ".bench"
@@ -122,7 +122,7 @@ def test_a_sweep_from_nothing_records_every_trial_and_a_second_one_does_nothing(
         }
         assert len(cell["scores"]) == 2 * 4
         assert "set5" in cell["missing"]
-        assert "lpips" in cell["unavailable"]
+        assert "lpips_vgg" in cell["unavailable"]
 
     report = tmp_path / "reports/tiny"
     for name in ("table.md", "table.tex", "scores.csv", "scores.parquet"):
@@ -180,11 +180,11 @@ def die(*arguments, **more):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 INSTANTS = {
-    "before the first trial": "bench.sweep.Driver._queue_fixed = die",
+    "before the first trial": "bench.sweep.driver.Driver._reconcile = die",
     "when Optuna has chosen and the key is not noted": "optuna.Trial.set_user_attr = die",
-    "when a run has begun without a worker": "bench.sweep.LocalExecutor.submit = die",
+    "when a run has begun without a worker": "bench.sweep.driver.LocalExecutor.submit = die",
     "before the record": "bench.sweep.driver.write_cell = die",
-    "after the record": "bench.sweep.Driver._finish_run = die",
+    "after the record": "bench.sweep.driver.Driver._finish_run = die",
     "when the curves are logged and the results are not": "bench.sweep.tracking._per_image = die",
     "when the run has ended and Optuna does not know": "bench.sweep.sampler.Sampler._tell = die",
 }
@@ -533,7 +533,8 @@ def full(*a, **k):
     [
         pytest.param("", id="in a worker"),
         pytest.param(
-            f"{SQLITE_FULL}import bench.sweep.tracking\nbench.tracking.Tracking.finish = full",
+            f"{SQLITE_FULL}import bench.sweep.tracking\n"
+            "bench.sweep.tracking.Tracking.finish = full",
             id="of a database",
         ),
         pytest.param(

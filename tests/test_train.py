@@ -1,5 +1,6 @@
-"""The training loop: known updates, the schedule, exact resume, divergence, precision."""
+"""The training loop: known updates, blocks, exact resume, divergence, precision."""
 
+import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,27 +15,32 @@ from torch import Tensor, nn
 
 from bench.data import sets
 from bench.errors import BenchError, Diverged
-from bench.method import Batch, Losses, Method, Stage, to_tensor
+from bench.method import Batch, Group, Losses, Method, Rate, Recipe, Stage, to_tensor
+from bench.method.precision import ieee_fp32
+from bench.train import checkpoint
 from bench.train import loop as train
-from bench.train.loop import (
-    Plan,
-    Progress,
-    check_losses,
-    choose_device,
-    choose_precision,
-    run_steps,
-)
+from bench.train.curves import check_point
+from bench.train.loop import Note, Progress, choose_device, choose_precision, run_steps
 from bench.train.patches import Patches
+from bench.train.plan import Plan
 
 CPU = torch.device("cpu")
 
 
 def plan_of(owner: Method, steps: int, **changes: Any) -> Plan:
+    own = {name: changes.pop(name) for name in list(changes) if name in Recipe.model_fields}
+    usual = Recipe(steps=steps, patch=8, batch=2, learning_rate=0.1, precision="fp32")
     plan = Plan(
-        Stage("fit"), owner, "key", dataset="set5", scale=2, degradation="bicubic", steps=steps,
-        patch=8, batch=2, learning_rate=0.1, halve_at=(), seed=0, precision="fp32", device="cpu",
+        Stage("fit"), owner, "key", dataset="set5", scale=2, degradation="bicubic",
+        recipe=Recipe(**own).over(usual).filled(), seed=0, device="cpu",
     )  # fmt: skip
     return replace(plan, **changes)
+
+
+@pytest.fixture
+def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sign of life for each update."""
+    monkeypatch.setattr(train, "BLOCK", 0.0)
 
 
 @pytest.fixture
@@ -49,6 +55,16 @@ def start(plan: Plan, patches: Patches, folder: Path) -> Any:
 
 def finish(plan: Plan, patches: Patches, folder: Path) -> list[Progress]:
     return list(start(plan, patches, folder))
+
+
+def results(training: Any) -> tuple[list[Any], Any]:
+    """Everything that a training yields, and what it returns."""
+    events = []
+    while True:
+        try:
+            events.append(next(training))
+        except StopIteration as end:
+            return events, end.value
 
 
 class Scalar(Method):
@@ -75,17 +91,92 @@ def test_the_first_step_of_adam_is_the_learning_rate(patches: Patches, tmp_path:
 def test_the_learning_rate_is_halved_at_the_steps_given(patches: Patches, tmp_path: Path) -> None:
     # a constant slope makes each of Adam's steps the rate itself: 0.1 + 0.1 + 0.05 + 0.025
     owner = Scalar()
-    finish(plan_of(owner, 4, halve_at=(2, 3)), patches, tmp_path)
+    finish(plan_of(owner, 4, rate=Rate(halve=(2, 3))), patches, tmp_path)
     assert owner.p.item() == pytest.approx(5 - 0.275, abs=1e-5)
 
 
 def test_progress_tells_the_mean_loss_since_the_last(patches: Patches, tmp_path: Path) -> None:
-    # 250 steps make 125 points, each the mean of two: p = 5, 4.99, 4.98, ...
+    # p = 5, 4.99, 4.98, ...
     points = finish(plan_of(Scalar(), 250, learning_rate=0.01), patches, tmp_path)
-    assert [p.step for p in points] == list(range(2, 251, 2))
     assert {(p.stage, p.steps) for p in points} == {("fit", 250)}
+    steps = [0, *(p.step for p in points)]
+    assert steps[1] == 1 and steps[-1] == 250
+    for point, before in zip(points, steps, strict=False):
+        mean = 5 - 0.01 * (before + point.step - 1) / 2
+        assert point.losses["loss"] == pytest.approx(mean, abs=1e-3)
+
+
+@pytest.mark.parametrize("block", [0.0, 0.01, 2.0])
+def test_the_curve_has_points_over_equal_steps_whatever_the_blocks(
+    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: float
+) -> None:
+    # 250 steps make 125 points, each the mean of two
+    monkeypatch.setattr(train, "BLOCK", block)
+    plan = plan_of(Scalar(), 250, learning_rate=0.01)
+    _, (history, _, _) = results(start(plan, patches, tmp_path))
+    assert [step for step, _ in history] == list(range(2, 251, 2))
     means = [5 - 0.01 * (2 * i + 0.5) for i in range(125)]
-    assert [p.losses["loss"] for p in points] == pytest.approx(means, abs=1e-3)
+    assert [losses["loss"] for _, losses in history] == pytest.approx(means, abs=1e-3)
+
+
+def test_a_block_ends_at_each_quarter(patches: Patches, tmp_path: Path) -> None:
+    # where a pruner looks, whatever the machine
+    points = finish(plan_of(Scalar(), 10, learning_rate=0.01), patches, tmp_path)
+    assert {3, 5, 8, 10} <= {point.step for point in points}
+
+
+class Slow(Method):
+    """Each update takes its time by the clock of the test."""
+
+    def __init__(self, clock: "Clock", seconds: float = 0.1, nan_at: int = -1) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.tensor(5.0))
+        self.clock, self.seconds, self.nan_at = clock, seconds, nan_at
+
+    def training_step(self, batch: Batch, stage: Stage) -> Losses:
+        self.clock.now += self.seconds
+        return {"loss": self.p * (math.nan if batch.step == self.nan_at else 1.0)}
+
+
+def test_a_million_updates_show_life_every_two_seconds(
+    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=clock.monotonic))
+    training = start(plan_of(Slow(clock), 1_000_000, learning_rate=1e-6), patches, tmp_path)
+    assert next(training).step == 1
+    at = []
+    for _ in range(5):
+        progress = next(training)
+        at.append(clock.now)
+        assert progress.steps_per_second == pytest.approx(10, rel=0.05)
+    assert np.diff(at) == pytest.approx(2, abs=0.2)
+    assert (tmp_path / "checkpoint.pth").exists(), "a kill costs seconds"
+    training.close()
+
+
+def test_a_pace_that_drops_does_not_make_a_block_long(
+    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=clock.monotonic))
+    owner = Slow(clock, seconds=0.0)
+    training = start(plan_of(owner, 1_000_000, learning_rate=1e-6), patches, tmp_path)
+    assert next(training).step == 1  # at a pace of a thousandth, 1,000 updates would fit
+    owner.seconds, before = 0.1, clock.now
+    assert next(training).step == 1 + 20
+    assert clock.now - before == pytest.approx(2, abs=0.2)
+
+
+def test_a_nan_in_a_million_updates_is_found_within_its_block(
+    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=clock.monotonic))
+    owner = Slow(clock, nan_at=30)
+    with pytest.raises(Diverged, match=r"^stage fit: loss at step 31 is nan\."):
+        finish(plan_of(owner, 1_000_000, learning_rate=1e-6), patches, tmp_path)
+    assert clock.now < 3.1 + 2.2
 
 
 class Sometimes(Scalar):
@@ -97,19 +188,13 @@ class Sometimes(Scalar):
 
 
 def test_every_update_s_losses_are_kept(patches: Patches, tmp_path: Path) -> None:
-    training = start(plan_of(Sometimes(), 250, learning_rate=0.01), patches, tmp_path)
-    points = []
-    while True:
-        try:
-            points.append(next(training))
-        except StopIteration as end:
-            _, curves, _ = end.value
-            break
+    plan = plan_of(Sometimes(), 250, learning_rate=0.01)
+    _, (history, curves, _) = results(start(plan, patches, tmp_path))
     assert curves["loss"] == pytest.approx(5 - 0.01 * np.arange(250), abs=1e-3)
     assert np.flatnonzero(np.isfinite(curves["rare"])).tolist() == list(range(0, 250, 3))
     assert curves["rare"][249] == 259
     # points of two updates each: the first has rare at step 0, the second at 3, the third none
-    assert [p.losses.get("rare") for p in points[:4]] == [10, 13, None, 16]
+    assert [losses.get("rare") for _, losses in history[:4]] == [10, 13, None, 16]
 
 
 def test_patches_are_channels_last_and_set_by_seed_and_step(
@@ -215,47 +300,67 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize("steps", [12, 230])
-def test_a_training_that_goes_on_ends_bit_by_bit_where_an_uninterrupted_one_does(
-    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
-) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    clock = Clock()
-    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=clock.monotonic))
-    halved = {"halve_at": (steps // 2,)}
-    uninterrupted = make_net()
-    points = finish(plan_of(uninterrupted, steps, **halved), patches, whole)
-    assert not (whole / "checkpoint.pth").exists(), "nothing was long enough to be saved"
+class Halves(Net):
+    """The last layer learns at a tenth of the rate."""
 
-    seen = []
-    net = make_net()
-    for _ in range(2):
-        training = start(plan_of(net, steps, **halved), patches, broken)
-        seen.append([next(training).step, next(training).step])
-        clock.now += 100  # more than 2 s since the last checkpoint: one is due
-        seen[-1] += [next(training).step, next(training).step]  # made again after the break
+    def optimizers(self, stage: Stage) -> Mapping[str, Sequence[Group]]:
+        first, last = self.layers[:4], self.layers[4:]
+        return {
+            "loss": [
+                {"params": list(first.parameters()), "rate": 1.0},
+                {"params": list(last.parameters()), "rate": 0.1},
+            ]
+        }
+
+
+RECIPES: list[dict[str, Any]] = [
+    {},
+    {"rate": Rate(halve=(6,))},
+    {"rate": Rate(at={5: 0.1}, warmup=3)},
+    {"rate": Rate(cosine=0.01)},
+    {"rate": Rate(exponential=0.9, every=2)},
+    {"optimizer": "adamw", "weight_decay": 0.1, "betas": (0.5, 0.9)},
+    {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.1, "learning_rate": 1e-3},
+    {"clip": 0.01},
+    {"average": 0.9},
+    {"average": 0.9, "clip": 0.1, "optimizer": "sgd", "momentum": 0.9, "rate": Rate(warmup=8)},
+]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=str)
+@pytest.mark.parametrize("cls", [Net, Halves])
+@pytest.mark.usefixtures("every_step")
+def test_a_training_that_goes_on_ends_bit_by_bit_where_an_uninterrupted_one_does(
+    patches: Patches,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recipe: dict[str, Any],
+    cls: type[Net],
+) -> None:
+    clock, broken = Clock(), tmp_path / "broken"
+    torch.manual_seed(1)
+    net = cls()
+    uninterrupted = copy.deepcopy(net)
+    _, (history, curves, _) = results(
+        start(plan_of(uninterrupted, 12, **recipe), patches, tmp_path / "whole")
+    )
+    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=clock.monotonic))
+    for first in (1, 3):
+        training = start(plan_of(net, 12, **recipe), patches, broken)
+        assert [next(training).step, next(training).step] == [first, first + 1]
+        clock.now += 100  # a checkpoint of the second step is due
+        assert next(training).step == first + 2  # made again after the break
         training.close()
-        net = Net()  # other weights: the checkpoint must replace them
-    *rest, (history, curves, _) = _drain(start(plan_of(net, steps, **halved), patches, broken))
-    every = max(1, steps // 100)
-    seen.append([point.step for point in rest])
-    assert seen[:2] == [[every * n for n in points] for points in ((1, 2, 3, 4), (3, 4, 5, 6))]
-    assert seen[2][0] == 5 * every and seen[2][-1] == steps
+        net = cls()  # other weights: the checkpoint must replace them
+    events, again = results(start(plan_of(net, 12, **recipe), patches, broken))
+    assert [event.step for event in events] == list(range(5, 13))
     for name, value in uninterrupted.state_dict().items():
         assert torch.equal(value, net.state_dict()[name]), name
-    assert history == [(point.step, point.losses) for point in points]
-    assert np.isfinite(curves["loss"]).all() and len(curves["loss"]) == steps
+    assert again[0] == history
+    assert np.array_equal(again[1]["loss"], curves["loss"]) and np.isfinite(curves["loss"]).all()
 
 
-def _drain(training: Any) -> list[Any]:
-    found = []
-    while True:
-        try:
-            found.append(next(training))
-        except StopIteration as end:
-            return [*found, end.value]
-
-
+@pytest.mark.usefixtures("every_step")
 def test_a_finished_checkpoint_is_not_trained_on(
     patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,6 +373,58 @@ def test_a_finished_checkpoint_is_not_trained_on(
     assert again.p.item() == owner.p.item() == pytest.approx(4.7, abs=1e-5)
 
 
+def cut(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def flip(data: bytes) -> bytes:
+    """One bit of a weight is another one."""
+    at = data.index(torch.tensor(4.8).numpy().tobytes()[1:])
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize("damage", [cut, flip, lambda data: b"", lambda data: b"not a checkpoint"])
+@pytest.mark.usefixtures("every_step")
+def test_a_broken_checkpoint_is_set_aside_and_the_stage_begins_anew(
+    patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Any
+) -> None:
+    clock, file = Clock(), tmp_path / "checkpoint.pth"
+    monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=clock.monotonic))
+    for number in (1, 2):
+        file.unlink(missing_ok=True)
+        training = start(plan_of(Scalar(), 9), patches, tmp_path)
+        assert [next(training).step, next(training).step] == [1, 2]
+        clock.now += 100
+        next(training)
+        training.close()
+        damaged = damage(file.read_bytes())
+        file.write_bytes(damaged)
+        owner = Scalar()
+        note, *events = start(plan_of(owner, 9), patches, tmp_path)
+        aside = tmp_path / f"checkpoint.broken-{number}.pth"
+        assert isinstance(note, Note) and str(aside) in note.text and "begins anew" in note.text
+        assert aside.read_bytes() == damaged
+        assert [event.step for event in events] == list(range(1, 10))
+        assert owner.p.item() == pytest.approx(4.1, abs=1e-5)
+
+
+def test_a_checkpoint_is_on_the_disk_before_the_last_one_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is forced there under its other name, then renamed, then the folder is."""
+    seen: list[Any] = []
+    real = checkpoint.os.fsync
+
+    def fsync(handle: int) -> None:
+        name = Path(f"/proc/self/fd/{handle}").resolve().name
+        seen.append((name, (tmp_path / "checkpoint.pth").exists()))
+        real(handle)
+
+    monkeypatch.setattr(checkpoint.os, "fsync", fsync)
+    checkpoint.write_checkpoint(tmp_path / "checkpoint.pth", {"step": 1})
+    assert seen == [("checkpoint.tmp", False), (tmp_path.name, True)]
+
+
 def test_saving_takes_at_most_a_fiftieth_of_the_time(
     patches: Patches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,9 +435,8 @@ def test_saving_takes_at_most_a_fiftieth_of_the_time(
         clock.now += 1.0
 
     monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=clock.monotonic))
-    monkeypatch.setattr(train, "_write_checkpoint", write)
-    for _ in start(plan_of(Scalar(), 100), patches, tmp_path):
-        clock.now += 3.0
+    monkeypatch.setattr(train, "write_checkpoint", write)
+    finish(plan_of(Slow(clock, seconds=1.0), 300), patches, tmp_path)
     assert 5 <= len(saves) <= 7  # 300 s: the first after 2 s, then every 50 s at least
     assert min(np.diff(saves)) >= 50
 
@@ -303,24 +459,27 @@ class Bad(Scalar):
     ("factor", "what"),
     [(math.nan, "is nan"), (math.inf, "is inf"), (1000.0, r"is 4800, at the beginning 5")],
 )
+@pytest.mark.parametrize("block", [0.0, 2.0])
 def test_a_loss_gone_wrong_names_stage_step_and_learning_rate(
-    patches: Patches, tmp_path: Path, factor: float, what: str
+    patches: Patches,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    factor: float,
+    what: str,
+    block: float,
 ) -> None:
-    training = start(plan_of(Bad(factor), 9), patches, tmp_path)
-    assert next(training).step == 1 and next(training).step == 2
+    monkeypatch.setattr(train, "BLOCK", block)
     with pytest.raises(Diverged, match=rf"^stage fit: loss at step 3 {what}.*rate is 0\.1\.$"):
-        next(training)
+        finish(plan_of(Bad(factor), 9), patches, tmp_path)
 
 
 def test_a_minimised_loss_may_grow_a_hundredfold_from_its_first_points_or_from_one() -> None:
-    plan = plan_of(Scalar(), 9)
-    check_losses(plan, [(1, {"loss": 5.0}), (2, {"loss": -499.0})])
+    check_point([(1, {"loss": 5.0}), (2, {"loss": -499.0})], ["loss"], "fit")
     with pytest.raises(Diverged):
-        check_losses(plan, [(1, {"loss": 5.0}), (2, {"loss": -501.0})])
-    check_losses(plan, [(1, {"loss": 0.0}), (2, {"loss": 99.0})])  # as a critic's may
-    check_losses(plan, [(1, {"loss": 1.0, "seen": 1.0}), (2, {"loss": 1.0, "seen": 1e9})])
-    with pytest.raises(Diverged, match="seen at step 2 is nan"):
-        check_losses(plan, [(1, {"loss": 1.0, "seen": 1.0}), (2, {"loss": 1.0, "seen": math.nan})])
+        check_point([(1, {"loss": 5.0}), (2, {"loss": -501.0})], ["loss"], "fit")
+    check_point([(1, {"loss": 0.0}), (2, {"loss": 99.0})], ["loss"], "fit")  # as a critic's may
+    seen = [(1, {"loss": 1.0, "seen": 1.0}), (2, {"loss": 1.0, "seen": 1e9})]
+    check_point(seen, ["loss"], "fit")
 
 
 # --- device and precision -------------------------------------------------------------------------
@@ -363,6 +522,31 @@ def test_precision_decides_what_convolutions_compute_in(
     finish(plan_of(owner, 1, precision=precision), patches, tmp_path)
     assert seen == [dtype]
     assert {p.dtype for p in owner.parameters()} == {torch.float32}, "weights stay fp32"
+
+
+def gpu_fp32() -> set[str]:
+    """What a GPU would multiply fp32 numbers as."""
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+    return {backend.fp32_precision for backend in backends}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_fp32_is_ieee_s_while_it_is_trained_in(
+    patches: Patches, tmp_path: Path, precision: str
+) -> None:
+    seen, before = [], gpu_fp32()
+
+    class Spy(Scalar):
+        def training_step(self, batch: Batch, stage: Stage) -> Losses:
+            seen.append(gpu_fp32())
+            return super().training_step(batch, stage)
+
+    for _ in start(plan_of(Spy(), 2, precision=precision), patches, tmp_path):
+        assert gpu_fp32() == before, "what others do in between is theirs"
+    assert "tf32" in before and seen == 2 * [{"ieee"} if precision == "fp32" else before]
+    with ieee_fp32():
+        assert gpu_fp32() == {"ieee"}
+    assert gpu_fp32() == before
 
 
 def test_devices_that_are_not_here_or_unknown_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

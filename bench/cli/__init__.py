@@ -49,7 +49,7 @@ def main() -> None:
 @JSON
 def list_(what: str, as_json: bool) -> int:
     """Lists what there is, and what can be used here."""
-    from bench.look.overview import inventory, inventory_text
+    from bench.look.machine import inventory, inventory_text
 
     rows = inventory(what)
     if as_json:
@@ -64,7 +64,7 @@ def list_(what: str, as_json: bool) -> int:
 @click.option("--port", default=5000, show_default=True)
 def mlflow(host: str, port: int) -> int:
     """Opens MLflow's own UI, for this machine only."""
-    from bench.look.overview import serve_mlflow
+    from bench.look.machine import serve_mlflow
 
     return serve_mlflow(host, port)
 
@@ -73,7 +73,7 @@ def mlflow(host: str, port: int) -> int:
 @JSON
 def doctor(as_json: bool) -> int:
     """Shows versions, devices, data and weights found."""
-    from bench.look.overview import doctor_text, examine
+    from bench.look.machine import doctor_text, examine
 
     found = examine()
     if as_json:

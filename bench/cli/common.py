@@ -5,7 +5,6 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -17,7 +16,7 @@ PARAM = click.option(
     "--param", "params", multiple=True, metavar="K=V", help="A hyper-parameter of the method."
 )
 WEIGHTS = click.option(
-    "--weights", type=click.Path(path_type=Path), help="State dict of the method."
+    "--weights", metavar="FILE", help="State dict of the method, or published:NAME."
 )
 
 

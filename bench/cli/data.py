@@ -72,8 +72,8 @@ def fetch(names: tuple[str, ...], as_json: bool) -> int:
 
     Without NAMES, lists them.
     """
-    from bench.data.fetch import fetch as download
-    from bench.data.fetch import status
+    from bench.look.published import fetch as download
+    from bench.look.published import status
     from bench.terminal.counter import Counter
 
     if not names:

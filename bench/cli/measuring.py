@@ -32,7 +32,7 @@ def evaluate(
     metrics: str,
     protocol: str | None,
     degradation: str,
-    weights: Path | None,
+    weights: str | None,
     params: tuple[str, ...],
     limit: int | None,
     out: Path | None,
@@ -49,9 +49,10 @@ def evaluate(
     results: list[dict[str, Any]] = []
     unavailable: dict[str, str] = {}
     assessors: dict[str, str] = {}
+    remarks: dict[str, None] = {}
     for scale in (chosen := _scales(scales)):
         with only_json(as_json):
-            found, rules = measure_method(
+            measured = measure_method(
                 method,
                 names(datasets),
                 scale,
@@ -64,14 +65,16 @@ def evaluate(
                 out=out / f"x{scale}" if out and len(chosen) > 1 else out,
                 screen=Screen() if as_json else Lines(),
             )
-        results += [_result(found, name, scale, rules[name]) for name in found.datasets]
-        unavailable |= found.unavailable
-        assessors |= found.assessors
+        unavailable |= measured.unavailable
+        for benchmark in measured.benchmarks:
+            results.append(_result(measured, benchmark, unavailable))
+        assessors |= measured.assessors
+        remarks |= dict.fromkeys(measured.remarks)
     if as_json:
         answer = {"method": method, "results": results, "unavailable": unavailable}
-        print_json(answer | {"assessors": assessors})
+        print_json(answer | {"assessors": assessors, "remarks": list(remarks)})
     else:
-        _print_results(results, names(metrics), unavailable, assessors)
+        _print_results(results, names(metrics), unavailable, assessors, list(remarks))
     return 0
 
 
@@ -82,36 +85,40 @@ def _scales(text: str) -> list[int]:
     return [int(word) for word in words]
 
 
-def _result(found: Any, dataset: str, scale: int, protocol: str) -> dict[str, Any]:
-    """Returns one set's part of the JSON answer; adds to `found` why a set has no finite score."""
+def _result(measured: Any, benchmark: Any, unavailable: dict[str, str]) -> dict[str, Any]:
+    """Returns a benchmark's part of the JSON answer; adds to `unavailable` why there is no finite
+    score: of a metric, "metric on set" and "metric on set/image"."""
     from bench.measure.metrics.told import remarks, why_not_finite
     from bench.measure.protocol import PROTOCOLS
 
-    images: dict[str, dict[str, Any]] = {}
-    names = list(dict.fromkeys(score.metric for score in found.scores if score.dataset == dataset))
+    name, rules = benchmark.name, PROTOCOLS[measured.protocols[benchmark.name]]
+    images = measured.images[name]
+    metrics = list(images[0].scores) if images else []
+    means: dict[str, float | None] = {}
     notes: list[str] = []
-    for name in names:
-        scores = found.images(dataset, name)
+    for metric in metrics:
+        scores = {image.stem: image.scores[metric] for image in images}
+        means[metric] = rules.pool(metric, (score.value for score in scores.values()))
         for stem, score in scores.items():
-            images.setdefault(stem, {"image": stem})[name] = score.value
-            if math.isinf(score.value):
-                found.unavailable[f"{name} on {dataset}/{stem}"] = "infinite: equal to HR"
-        if why := why_not_finite(name, PROTOCOLS[protocol], scores):
-            found.unavailable[f"{name} on {dataset}"] = why
-        notes += remarks(name, list(scores.values()), f" on {dataset}")
-    used = found.datasets[dataset]
-    absent = {name: None for name in found.unavailable if " on " not in name}
+            if not math.isfinite(score.value):
+                unavailable[f"{metric} on {name}/{stem}"] = score.why or "infinite: equal to HR"
+        if why := why_not_finite(metric, rules, scores):
+            unavailable[f"{metric} on {name}"] = why
+        notes += remarks(metric, list(scores.values()), f" on {name}")
+    absent = dict.fromkeys(measured.unavailable)
     return {
-        "dataset": dataset,
-        "scale": scale,
-        "protocol": protocol,
-        "count": used.count,
-        "official": used.official,
-        "lr": used.source,
-        "fingerprint": used.fingerprint,
-        "mean": {**{name: found.mean(dataset, name) for name in names}, **absent},
+        "dataset": name,
+        "scale": benchmark.scale,
+        "protocol": rules.name,
+        "count": len(benchmark.pairs),
+        "official": benchmark.official,
+        "lr": benchmark.source,
+        "fingerprint": benchmark.fingerprint,
+        "mean": {**means, **absent},
         "notes": notes,
-        "images": [row | absent for row in images.values()],
+        "images": [
+            {"image": i.stem, **{m: i.scores[m].value for m in metrics}, **absent} for i in images
+        ],
     }
 
 
@@ -120,6 +127,7 @@ def _print_results(
     metrics: Sequence[str],
     unavailable: dict[str, str],
     assessors: dict[str, str],
+    remarks: Sequence[str],
 ) -> None:
     from bench.measure.metrics import metric
 
@@ -141,7 +149,7 @@ def _print_results(
     for name in metrics:
         if name in unavailable:
             click.echo(f"- {name}: {unavailable[name]}")
-    for note in notes:
+    for note in [*notes, *remarks]:
         click.echo(f"- {note}")
 
 
@@ -175,8 +183,8 @@ def score(
     They are compared with the originals that --reference or --dataset names; each score is
     computed once and stored.
     """
-    from bench.measure.score import score_folder
-    from bench.measure.score.answer import to_json, to_markdown, write_answer
+    from bench.measure.answer import to_json, to_markdown, write_answer
+    from bench.measure.folder import score_folder
     from bench.terminal.counter import Counter
 
     if reference and dataset:
@@ -247,7 +255,7 @@ def restore(
     method: str,
     images: tuple[Path, ...],
     out: Path,
-    weights: Path | None,
+    weights: str | None,
     params: tuple[str, ...],
     tile: int | None,
 ) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from bench.cli.common import JSON, names, only_json, print_json
+from bench.errors import BenchError
 
 
 @click.command()
@@ -17,6 +18,8 @@ from bench.cli.common import JSON, names, only_json, print_json
 @click.option("--set", "overrides", multiple=True, metavar="K=V", help="e.g. train.steps=100")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the report [reports/NAME].")
 @click.option("--fresh", is_flag=True, help="Forget earlier trials; finished stages are reused.")
+@click.option("--keep", is_flag=True, help="Keep stale trials as they are; tables mark them.")
+@click.option("--retry-failed", is_flag=True, help="Try again what failed.")
 @click.option("--strict", is_flag=True, help="A missing benchmark set is an error.")
 @JSON
 def sweep(
@@ -27,6 +30,8 @@ def sweep(
     overrides: tuple[str, ...],
     out: Path | None,
     fresh: bool,
+    keep: bool,
+    retry_failed: bool,
     strict: bool,
     as_json: bool,
 ) -> int:
@@ -36,13 +41,22 @@ def sweep(
     from bench.api import load_study, run_study
     from bench.terminal.progress import Screen, make_screen
 
+    if fresh and keep:
+        raise BenchError("--fresh forgets recorded trials and --keep keeps them. Give one.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     extra = () if trials is None else (f"budget.trials={trials}",)
     loaded = load_study(study, (*overrides, *extra), strict)
     screen = Screen() if as_json else make_screen()
     with only_json(as_json):
         cells, written = run_study(
-            loaded, workers=workers, fresh=fresh, out=out, yaml=study.read_text(), screen=screen
+            loaded,
+            workers=workers,
+            fresh=fresh,
+            keep=keep,
+            retry_failed=retry_failed,
+            out=out,
+            yaml=study.read_text(),
+            screen=screen,
         )
     failed = [cell for cell in cells if cell.state == "failed"]
     if as_json:
@@ -99,13 +113,13 @@ def status(study: str, as_json: bool) -> int:
 
     STUDY is a name or a file.
     """
-    from bench.look.overview import study_status
+    from bench.look.status import study_status
 
     found = study_status(_study_name(study))
     if as_json:
         print_json(found)
     else:
-        from bench.look.overview import status_text
+        from bench.look.status import status_text
 
         click.echo(status_text(found))
     return 0
@@ -125,7 +139,7 @@ def check(
     Nothing is trained.
     """
     from bench.api import load_study
-    from bench.look.overview import plan_text, study_plan
+    from bench.look.plan import plan_text, study_plan
 
     with only_json(as_json):
         plan = study_plan(load_study(study, overrides, strict), workers)

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -12,10 +12,9 @@ from typing import IO, Literal
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from bench.data import sets, weights
+from bench.data import weights
 from bench.data.weights import WEIGHTS, Weights
 from bench.errors import BenchError, unknown
-from bench.measure.metrics import pyiqa
 
 TIMEOUT = 30.0
 """Seconds without a byte."""
@@ -27,7 +26,7 @@ Progress = Callable[[int, int | None], None]
 
 @dataclass(frozen=True)
 class Status:
-    """Where an entry of WEIGHTS stands on this machine."""
+    """Where published weights stand on this machine."""
 
     name: str
     path: Path
@@ -40,29 +39,27 @@ class Status:
     """The address is a page, so `fetch` cannot get the file."""
 
 
-def status() -> list[Status]:
-    """Returns one row for each entry of WEIGHTS."""
-    return [_status(name, entry) for name, entry in WEIGHTS.items()]
+def status(known: Mapping[str, Weights] = WEIGHTS) -> list[Status]:
+    """Returns one row for each entry."""
+    return [_status(name, entry, known) for name, entry in known.items()]
 
 
-def fetch(name: str, progress: Progress = lambda done, total: None) -> Path:
+def fetch(
+    name: str,
+    progress: Progress = lambda done, total: None,
+    known: Mapping[str, Weights] = WEIGHTS,
+) -> Path:
     """Returns the path of published weights, which are downloaded if they are not here.
 
-    name: of an entry of WEIGHTS; "pyiqa:NAME" lets pyiqa download what a metric needs, and gives
-    the folder of its cache. A file with the right checksum is left as it is, a damaged one replaced
-    once the new one is verified. Raises BenchError in one line for whatever goes wrong, and leaves
-    nothing half-written.
+    name: of an entry of `known`. A file with the right checksum is left as it is, a damaged one
+    replaced once the new one is verified. Raises BenchError in one line for whatever goes wrong,
+    and leaves nothing half-written.
     """
-    if name.startswith("pyiqa:"):
-        return pyiqa.download(name.removeprefix("pyiqa:"))
-    if name in sets.DATASETS:
-        where = sets.missing(name) or f"{name} is on this machine already."
-        raise BenchError(f"{name}: a data set; `bench fetch` downloads weights only. {where}")
-    if name not in WEIGHTS:
-        raise BenchError(unknown("weights", name, [*WEIGHTS, "pyiqa:NAME"]))
-    entry = WEIGHTS[name]
+    if name not in known:
+        raise BenchError(unknown("weights", name, [*known, "pyiqa:NAME"]))
+    entry = known[name]
     with contextlib.suppress(BenchError):  # damaged: as good as missing
-        if path := weights.find(name):
+        if path := weights.find(name, known):
             return path
     target = weights.weights_root() / entry.path
     if entry.page:
@@ -74,11 +71,11 @@ def fetch(name: str, progress: Progress = lambda done, total: None) -> Path:
     return target
 
 
-def _status(name: str, entry: Weights) -> Status:
+def _status(name: str, entry: Weights, known: Mapping[str, Weights]) -> Status:
     state: Literal["here", "missing", "damaged"] = "damaged"
     path = weights.weights_root() / entry.path
     with contextlib.suppress(BenchError):
-        found = weights.find(name)
+        found = weights.find(name, known)
         state, path = ("here", found) if found else ("missing", path)
     return Status(name, path, state, entry.licence, entry.home, entry.page)
 

@@ -6,8 +6,9 @@ What the sets are stands in bench/catalog.py.
 import hashlib
 import importlib.util
 import os
+import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -104,6 +105,9 @@ class Pair:
         return min(height, self.side or height), min(width, self.side or width)
 
 
+_SLICE = re.compile(r"(?P<name>.+)\[(?P<begin>\d*):(?P<end>\d*)\]")
+
+
 class Found(NamedTuple):
     """A set's pairs by file names alone, and what is wrong with them."""
 
@@ -113,13 +117,29 @@ class Found(NamedTuple):
     """A line for each file that has no partner, or the stem of another."""
     left_out: int = 0
     """Pairs of excluded scenes."""
+    whole: int = 0
+    """Of a slice: the pairs that the set has here."""
+
+
+def split_slice(name: str) -> tuple[str, slice]:
+    """Returns the set's name and the part of its pairs that is meant, sorted by stem.
+
+    >>> split_slice("dped_iphone[:300]"), split_slice("set5")
+    (('dped_iphone', slice(None, 300, None)), ('set5', slice(None, None, None)))
+    """
+    if (found := _SLICE.fullmatch(name)) is None:
+        return name, slice(None)
+    begin, end = (int(found[part]) if found[part] else None for part in ("begin", "end"))
+    return found["name"], slice(begin, end)
 
 
 def dataset(name: str) -> Dataset:
     """Returns the set of that name; a name with a slash is a folder of the user's own.
 
-    A relative one lies below the current folder. Raises BenchError with the nearest known name.
+    A slice, as in "set14[:5]", leaves the set what it is. A relative folder lies below the current
+    one. Raises BenchError with the nearest known name.
     """
+    name = split_slice(name)[0]
     if "/" in name or name.startswith((".", "~")):
         folder = str(Path(name).expanduser().absolute())
         return Dataset(name, "a folder", 0, "", "your own", (folder,), (*COMMON, FLAT))
@@ -204,7 +224,7 @@ def load_pairs(
     "unknown"; for any other LR is made from HR. Raises BenchError with one line for every orphan,
     file of wrong size or unreadable header, and for what the set does not have.
     """
-    return _checked(_sound(find_pairs(name, scale, degradation))[:limit])
+    return checked(sound(find_pairs(name, scale, degradation))[:limit])
 
 
 def load_originals(name: str, scale: int, degradation: str = "bicubic") -> list[Pair]:
@@ -212,30 +232,21 @@ def load_originals(name: str, scale: int, degradation: str = "bicubic") -> list[
 
     Raises BenchError as `load_pairs`, and for a set without HR files.
     """
-    return _checked(_sound(_find_pairs(name, scale, degradation, track=None)))
-
-
-def describe(name: str, scale: int, degradation: str = "bicubic") -> tuple[int, int, str]:
-    """Returns (images here, images in the whole set or 0, where LR comes from).
-
-    The last is such as "published LR_x2", or the name of a degradation.
-    """
-    pairs = _sound(find_pairs(name, scale, degradation))
-    entry, path = dataset(name), pairs[0].lr_path
-    if path is None:
-        return len(pairs), entry.official, degradation
-    place = find(entry)
-    assert place is not None
-    return len(pairs), entry.official, f"published {path.parent.relative_to(place.folder)}"
+    return checked(sound(_find_pairs(name, scale, degradation, track=None)))
 
 
 def fingerprint(name: str, scale: int, degradation: str = "bicubic") -> str:
     """Returns a hash of the stems, the bytes of all files and how LR is made."""
+    return fingerprint_of(sound(find_pairs(name, scale, degradation)))
+
+
+def fingerprint_of(pairs: Sequence[Pair]) -> str:
+    """Returns a hash of the stems, the bytes of all files and how LR is made."""
     digest = hashlib.blake2b(digest_size=8)
-    for pair in _sound(find_pairs(name, scale, degradation)):
-        hr = "-" if pair.hr_path is None else _file_digest(pair.hr_path)
-        lr = degradation if pair.lr_path is None else _file_digest(pair.lr_path)
-        digest.update(f"{pair.stem} {hr} {lr} {scale} {pair.side}\n".encode())
+    for pair in pairs:
+        hr = "-" if pair.hr_path is None else file_digest(pair.hr_path)
+        lr = pair.degradation if pair.lr_path is None else file_digest(pair.lr_path)
+        digest.update(f"{pair.stem} {hr} {lr} {pair.scale} {pair.side}\n".encode())
     return digest.hexdigest()
 
 
@@ -287,14 +298,14 @@ def header_problem(pair: Pair) -> str | None:
     )
 
 
-def _sound(found: Found) -> list[Pair]:
+def sound(found: Found) -> list[Pair]:
     if found.problems:
         advice = "Pairs are made by file stem: add or remove files."
         raise BenchError("\n".join([*found.problems, advice]))
     return found.pairs
 
 
-def _checked(pairs: list[Pair]) -> list[Pair]:
+def checked(pairs: list[Pair]) -> list[Pair]:
     if problems := [text for pair in pairs if (text := header_problem(pair))]:
         raise BenchError("\n".join(problems))
     return pairs
@@ -318,6 +329,13 @@ def _find_pairs(name: str, scale: int, degradation: str, track: str | None) -> F
         found = _listed_pairs(entry, place.folder, scale, degradation, track)
     else:
         found = _stem_pairs(entry, place, scale, degradation, track)
+    if (part := split_slice(name)[1]) != slice(None):
+        found = Found(found.pairs[part], found.problems, found.left_out, len(found.pairs))
+        if not found.pairs:
+            raise BenchError(
+                f"{name}: no image is left; {entry.name} has {found.whole} here. "
+                f"Write {entry.name}[begin:end]."
+            )
     if scale == 1 and degradation == "bicubic" and any(p.lr_path is None for p in found.pairs):
         raise BenchError(
             f"{name}: at scale 1 bicubic changes nothing, so LR would be HR. Name a degradation: "
@@ -488,7 +506,8 @@ def _packaged_file(file: str) -> Path:
     return Path(next(iter(places))) / rest if places else Path(file)
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """Returns a hash of a file's bytes; the same file is read once."""
     status = path.stat()
     return _digest_of_bytes(path, status.st_size, status.st_mtime_ns)
 

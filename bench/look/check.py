@@ -5,7 +5,7 @@ import inspect
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import pydantic
 import torch
@@ -14,13 +14,13 @@ from bench.data import sets
 from bench.errors import BenchError, unknown
 from bench.measure import metrics, protocol
 from bench.method.contract import Method, Stage, build_method, check_hyperparameters, find_method
+from bench.method.recipe import Recipe, lay, layers
 from bench.study.fields import (
     METHOD_NAME,
     BudgetSection,
     EvaluateSection,
     MethodSection,
     Name,
-    Section,
     SelectSection,
     Study,
     TaskSection,
@@ -28,8 +28,12 @@ from bench.study.fields import (
 )
 from bench.study.located_yaml import Document, Keys, load_yaml, parse_scalar
 from bench.study.papers import load_paper
+from bench.study.recipe import RecipeSection
+from bench.study.section import Section
 from bench.study.space import Range, is_range, parse_range
+from bench.sweep.rows import kind_of, weights_digest
 from bench.train.loop import choose_device
+from bench.train.optimizers import rates
 
 
 def load_study(file: str | Path, overrides: Iterable[str] = (), strict: bool = False) -> Study:
@@ -76,6 +80,22 @@ UNKNOWN: dict[str, Any] = {"dataset": "", "steps": 1, "datasets": (), "metrics":
 SHAPES = {"model_type": "a mapping (key: value)", "tuple_type": "a list ([a, b])"}
 
 
+def _innermost(model: type[pydantic.BaseModel], place: Sequence[str | int]) -> Any:
+    """The section that holds the last key of a place, such as ("train", "rate", "halve")."""
+    for key in place[:-1]:
+        field = model.model_fields.get(str(key))
+        for part in get_args(field.annotation) if field else ():
+            if isinstance(part, type) and issubclass(part, pydantic.BaseModel):
+                model = part
+    return model
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The words that a field takes, which may also be None."""
+    parts = [part for part in get_args(annotation) if get_origin(part) is Literal]
+    return [str(word) for word in get_args(parts[0] if parts else annotation)]
+
+
 class _Check:
     """Collects problems; every check works with what the earlier ones found sound."""
 
@@ -88,7 +108,10 @@ class _Check:
         self.evaluate: EvaluateSection | None = None
         self.budget: BudgetSection | None = BudgetSection()
         self.ranges: dict[str, dict[str, Range]] = {}
+        self.rows: dict[str, RecipeSection | None] = {}
+        self.sections: dict[str, MethodSection] = {}
         self.built: dict[str, Method] = {}
+        """At the first scale."""
         self.broken: set[Keys] = set()
 
     def add(self, path: Keys, message: str) -> None:
@@ -157,13 +180,16 @@ class _Check:
 
     def _pydantic_problem(self, path: Keys, model: type[pydantic.BaseModel], item: Any) -> None:
         where = (*path, *item["loc"])
+        model = _innermost(model, item["loc"])
         if item["type"] == "extra_forbidden":
             self.add(where, unknown("key", item["loc"][-1], model.model_fields))
         elif item["type"] == "missing":
             self.add(where[:-1], f"{item['loc'][-1]!r} is missing.")
         elif item["type"] == "literal_error":
-            field = model.model_fields[str(item["loc"][0])]
-            self.add(where, unknown("value", item["input"], map(str, get_args(field.annotation))))
+            field = model.model_fields[str(item["loc"][-1])]
+            self.add(where, unknown("value", item["input"], _choices(field.annotation)))
+        elif item["type"] == "recipe":
+            self.add(where, f"{item['msg']}, got {item['input']!r}.")
         elif item["type"] in SHAPES:
             self.add(where, f"needs {SHAPES[item['type']]}, got {item['input']!r}.")
         else:
@@ -186,10 +212,17 @@ class _Check:
         path: Keys = ("methods", name)
         if not re.fullmatch(METHOD_NAME, name):
             self.add(path, "a method's name is made of letters, digits, '_' and '-'.")
+        if name == "reference" and data is None:
+            data = {}
         section: MethodSection | None = self._typed(path, MethodSection, data)
         if section is None:
             return
+        self.sections[name] = section
+        if kind_of(section) in ("folder", "reference"):
+            self._pictures(path, section)
+            return
         values: dict[str, Any] = {}
+        self.rows[name] = section.train
         self.ranges[name] = {}
         for key, value in (section.model_extra or {}).items():
             parsed = parse_range(value) if is_range(value) else value
@@ -206,12 +239,53 @@ class _Check:
             self.add((*path, "use"), str(error))
             return
         if self._extremes(path, cls, values) and self.task is not None:
-            self._build(path, cls, values, self.task)
+            for scale in self.task.scales if not cls.takes_scales() else self.task.scales[:1]:
+                if values.get("scale", scale) == scale:
+                    self._build(path, cls, values, self.task.at(scale))
+            self._weights(path, cls, section, self.task)
+
+    def _pictures(self, path: Keys, section: MethodSection) -> None:
+        """A row of pictures made by anything, or of the originals."""
+        kind = kind_of(section)
+        if kind == "reference" and section.use != "reference" and path[-1] != "reference":
+            self.add(path, "'use' is missing. Or folder: DIR, for pictures made by anything.")
+            return
+        takes = {"folder", "datasets"} if kind == "folder" else {"use", "datasets"}
+        given = {*section.model_fields_set, *(section.model_extra or {})}
+        for key in sorted(given - takes):
+            self.add(
+                (*path, key), f"makes no sense for a row of pictures. {unknown('key', key, takes)}"
+            )
+        if section.folder is not None:
+            root = Path(section.folder.partition("{")[0]).expanduser()
+            if not root.is_dir():
+                self.add((*path, "folder"), f"no such folder: {root.absolute()}.")
+
+    def _weights(
+        self, path: Keys, cls: type[Method], section: MethodSection, task: TaskSection
+    ) -> None:
+        """Weights that a row takes, or begins its training with."""
+        if section.weights is not None:
+            for key in ("train", "begins_from"):
+                if getattr(section, key) is not None:
+                    self.add((*path, key), "a row with weights is not trained. Leave one out.")
+            for key in self.ranges[str(path[-1])]:
+                self.add((*path, key), "a row with weights has no ranges. Write one value.")
+        for key in ("weights", "begins_from"):
+            if (text := getattr(section, key)) is None:
+                continue
+            try:
+                for scale in task.scales:
+                    if section.fixed.get("scale", scale) == scale:
+                        weights_digest(cls, text, scale)
+            except (BenchError, KeyError, IndexError, ValueError) as error:
+                for line in str(error).splitlines():
+                    self.add((*path, key), line)
 
     def _extremes(self, path: Keys, cls: type[Method], values: dict[str, Any]) -> bool:
         """Whether the constructor takes the values, also those that the sampler may choose."""
         before = len(self.problems)
-        scale = {"scale": 1 if self.task is None else self.task.scale}
+        scale = {"scale": 1 if self.task is None else self.task.scales[0]}
         takes_scale = "scale" in inspect.signature(cls.__init__).parameters
         ranges = self.ranges[str(path[-1])]
         tried = [{}, *({key: v} for key, range_ in ranges.items() for v in range_.extremes())]
@@ -227,19 +301,27 @@ class _Check:
     ) -> None:
         try:
             with torch.device("meta"):
-                method = build_method(cls, values, task.scale)
+                takes = cls.takes_scales()
+                scales = self.task.scales if self.task else ()
+                method = build_method(cls, values, None if takes else task.scales[0], scales)
+            stages = method.stages()
         except BenchError as error:
             for line in str(error).splitlines():
                 named = line.split("'")[1] if line.startswith("parameter '") else ""
                 self.add((*path, named) if named in values else path, line)
             return
-        self.built[str(path[-1])] = method
-        if method.task != task.kind:
-            self.add(
-                (*path, "use"), f"{cls.__name__} is for {method.task}, the task is {task.kind}."
+        if self.sections[str(path[-1])].weights is None:
+            self.built.setdefault(str(path[-1]), method)
+        if not cls.does(task.kind):
+            does = " and ".join(cls.tasks or (cls.task,))
+            self.add((*path, "use"), f"{cls.__name__} is for {does}, the task is {task.kind}.")
+        if (
+            self.sections[str(path[-1])].weights is None
+            and "train" not in self.document.data
+            and any(
+                stage.trains is None and stage.recipe.steps is None and stage.recipe.epochs is None
+                for stage in stages
             )
-        if "train" not in self.document.data and any(
-            stage.trains is None and stage.steps is None for stage in method.stages()
         ):
             self.add((), f"'train' is missing, and {path[-1]} has to be trained.")
 
@@ -251,7 +333,7 @@ class _Check:
         if isinstance(given, str) and not sets.is_lr_source(given):
             self.add(path, unknown("degradation", given, sets.LR_SOURCES))
             self.broken.add(path)
-        elif self.task and self.task.degradation == "none" and self.task.scale != 1:
+        elif self.task and self.task.degradation == "none" and self.task.scales != (1,):
             self.add(path, f"'none' leaves the size as it is: scale 1, got {self.task.scale}.")
             self.broken.add(path)
         if self.train:
@@ -270,6 +352,11 @@ class _Check:
             except BenchError as error:
                 self.add(("evaluate", "metrics", i), str(error))
         self._protocols(self.evaluate.protocol)
+        for row, section in self.sections.items():
+            for i, name in enumerate(section.datasets or ()):
+                if name not in self.evaluate.datasets:
+                    message = f"not reported. {unknown('dataset', name, self.evaluate.datasets)}"
+                    self.add(("methods", row, "datasets", i), message)
 
     def _protocols(self, chosen: str | dict[str, str]) -> None:
         """One protocol, or one for each set that is measured."""
@@ -290,43 +377,66 @@ class _Check:
             choose_device(train.device)
         except BenchError as error:
             self.add(("train", "device"), str(error))
+        recipes = self._recipes(train)
         pairs = self._dataset(("train", "dataset"), train.dataset, must_exist=True)
         if ("train", "patch") in self.broken:
             return
-        if self.task and train.patch % self.task.scale:
-            message = f"not a multiple of the scale {self.task.scale}, got {train.patch}."
-            self.add(("train", "patch"), message)
-            return
+        for scale in self.task.scales if self.task else ():
+            if train.patch and train.patch % scale:
+                message = f"not a multiple of the scale {scale}, got {train.patch}."
+                self.add(("train", "patch"), message)
+                return
         try:
             sides = {pair.stem: min(pair.hr_size()) for pair in pairs}
         except BenchError as error:
             self.add(("train", "dataset"), str(error))
             return
-        if small := [stem for stem, side in sides.items() if side < train.patch]:
+        if small := [stem for stem, side in sides.items() if side < (train.patch or 0)]:
             most = min(sides.values())
             message = f"{train.patch} does not fit into {', '.join(small)}. Take at most {most}."
             self.add(("train", "patch"), message)
             return
-        told: set[Keys] = set()  # many stages may have one mistake in common
-        for name, method in self.built.items():
-            for stage in method.stages():
-                path: Keys = ("train", "patch") if stage.patch is None else ("methods", name)
-                if stage.dataset is not None or path in told:  # of other images than the study's
-                    continue
-                most = min(sides.values(), default=0)
-                if message := self._stage_patch(name, method, stage, train, most):
-                    self.add(path, message)
-                    told.add(path)
+        reported: set[Keys] = set()  # many stages may have one mistake in common
+        for name, stage, recipe in recipes:
+            path = self._where_patch_is_said(name, stage)
+            if stage.dataset is not None or path in reported:  # of other images than the study's
+                continue
+            if message := self._stage_patch(name, stage, recipe, min(sides.values(), default=0)):
+                self.add(path, message)
+                reported.add(path)
 
-    def _stage_patch(
-        self, name: str, method: Method, stage: Stage, train: TrainSection, most: int
-    ) -> str:
-        """Why a stage's own patch, or the study's, does not suit the stage's scale or the images;
-        "" if it does."""
-        assert self.task is not None
-        patch, owner = stage.patch or train.patch, stage.trains or method
-        degradation = stage.degradation or self.task.degradation
-        scale = owner.hyperparameters.get("scale", self.task.scale)
+    def _recipes(self, train: TrainSection) -> list[tuple[str, Stage, Recipe]]:
+        """The recipe of each method's stages that is sound; at most one mistake a method."""
+        recipes = []
+        for name, method in self.built.items():
+            row = self.rows.get(name)
+            path: Keys = ("train",) if row is None else ("methods", name, "train")
+            for stage in method.stages():
+                try:
+                    shared = stage.seed is not None
+                    recipe = lay(layers(stage.recipe, train, row, shared)).filled()
+                    rates((stage.trains or method).optimizers(stage), recipe)
+                    if recipe.steps is None and recipe.epochs is None:
+                        raise BenchError("'steps' is missing, or epochs.")
+                except BenchError as error:
+                    if not self.broken & {(*path, key) for key in ("train", *Recipe.model_fields)}:
+                        self.add(path, f"stage {stage.name!r} of {name}: {error}")
+                    break
+                recipes.append((name, stage, recipe))
+        return recipes
+
+    def _where_patch_is_said(self, name: str, stage: Stage) -> Keys:
+        row = self.rows.get(name)
+        if row is not None and row.patch is not None:
+            return ("methods", name, "train", "patch")
+        return ("train", "patch") if stage.recipe.patch is None else ("methods", name)
+
+    def _stage_patch(self, name: str, stage: Stage, recipe: Recipe, most: int) -> str:
+        """Why a stage's patch does not suit its scale or the images; "" if it does."""
+        assert self.task is not None and recipe.patch is not None
+        owner = stage.trains or self.built[name]
+        patch, degradation = recipe.patch, stage.degradation or self.task.degradation
+        scale = owner.hyperparameters.get("scale", self.task.scales[0])
         what = f"stage {stage.name!r} of {name} trains on patches of {patch}"
         if degradation != "none" and patch % scale:
             return f"{what}, which is not a multiple of its scale, {scale}."
@@ -347,7 +457,9 @@ class _Check:
                 if must_exist:
                     self.add(path, f"dataset {name!r} is not on this machine: {why}")
             elif self.task and ("task", "degradation") not in self.broken:
-                return sets.load_pairs(name, self.task.scale, self.task.degradation)
+                for scale in self.task.scales:
+                    pairs = sets.load_pairs(name, scale, self.task.degradation)
+                return pairs
         except BenchError as error:
             for line in str(error).splitlines():
                 self.add(path, line)

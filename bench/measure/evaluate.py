@@ -1,138 +1,149 @@
-"""method x dataset x scale x protocol -> scores, image by image."""
+"""A benchmark's pictures, restored one by one and scored beside it: image by image to scores."""
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from bench.data import sets
-from bench.data.pixels import Image, Input, quantise
-from bench.errors import Unscorable
-from bench.measure.metrics import ImageScore, Scorer, metric, score_image
-from bench.measure.protocol import PROTOCOLS
-from bench.method.contract import Method, to_tensor
-from bench.method.tiles import TILE, WHOLE, in_tiles
-from bench.records.cell import Score, UsedDataset, label_of
+from bench.data.benchmark import Benchmark
+from bench.data.images import read_image, scan_images
+from bench.data.pixels import Image, Input
+from bench.data.sets import Pair
+from bench.errors import BenchError
+from bench.measure.meter import Meter
+from bench.measure.metrics import ImageScore
+from bench.measure.pool import Digests, digests_of
+from bench.measure.protocol import protocol as find_protocol
+from bench.measure.scores import ScoreStore
+from bench.records.cell import Score, UsedDataset
 
-
-@dataclass
-class Measured:
-    """What an evaluation has found so far."""
-
-    scores: list[Score] = field(default_factory=list)
-    unavailable: dict[str, str] = field(default_factory=dict)
-    notes: dict[str, str] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
-    datasets: dict[str, UsedDataset] = field(default_factory=dict)
-    assessors: dict[str, str] = field(default_factory=dict)
-    examined: dict[str, dict[str, float | str]] = field(default_factory=dict)
-
-    def images(self, dataset: str, metric_name: str) -> dict[str, ImageScore]:
-        """Returns image -> what a metric said of it."""
-        found = {}
-        for score in self.scores:
-            if (score.dataset, score.metric) == (dataset, metric_name):
-                key = f"{metric_name} on {dataset}/{score.image}"
-                why, note = self.unavailable.get(key), self.notes.get(key)
-                found[score.image] = ImageScore(score.value, why, note)
-        return found
-
-    def mean(self, dataset: str, metric_name: str) -> float:
-        """Returns the set's score as its protocol pools it; NaN if an image has no value."""
-        mine = [s for s in self.scores if (s.dataset, s.metric) == (dataset, metric_name)]
-        if not mine:
-            return math.nan
-        return PROTOCOLS[mine[0].protocol].pool(metric_name, (s.value for s in mine))
+_EMPTY = np.empty((0, 0, 3), np.uint8)
+Restore = Callable[[Pair], tuple[Input, Image]]
+"""A pair of a benchmark -> its LR, and SR as 8 bits. Raises ValueError for what is no picture."""
 
 
-def load_scorers(names: Sequence[str], device: torch.device, found: Measured) -> dict[str, Scorer]:
-    """Returns a scorer for each metric that can be computed here.
+class Evaluated(NamedTuple):
+    """One image of a benchmark, restored and scored."""
 
-    Notes in `found` why the others cannot be, and which networks stand behind those that can.
-    """
-    scorers = {}
-    for name in names:
-        measure = metric(name)
-        if why := measure.unavailable():
-            found.unavailable[name] = why
-        else:
-            scorers[name] = measure.load(str(device))
-            if label := measure.label():
-                found.assessors[name] = label
-                if facts := measure.examination():
-                    found.examined[label] = dict(facts)
-    return scorers
+    stem: str
+    lr: Input
+    sr: Image
+    hr: Image | None
+    """None in a set without HR files: then only no-reference metrics have values."""
+    scores: Mapping[str, ImageScore]
+    """By metric."""
+
+    def without_pixels(self) -> "Evaluated":
+        """Returns the same with empty pictures, which take no memory."""
+        return self._replace(lr=_EMPTY, sr=_EMPTY, hr=None)
+
+
+@dataclass(frozen=True)
+class _Restored:
+    """A restored picture that is still in memory."""
+
+    stem: str
+    lr: Input
+    sr: Image
+    hr: Image | None
+
+    def read(self) -> tuple[Image, Image | None]:
+        return self.sr, self.hr
+
+    def digests(self, store: ScoreStore | None) -> Digests:
+        return digests_of(self.sr, self.hr)
+
+    def remember(self, store: ScoreStore, digests: Digests) -> None:
+        """It is no file."""
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**vars(self), "lr": None}  # LR is not scored: not sent to another process
 
 
 def evaluate(
-    method: Method,
-    dataset: str,
-    scale: int,
-    scorers: Mapping[str, Scorer],
+    restore: Restore,
+    benchmark: Benchmark,
+    meter: Meter,
     protocol: str,
-    found: Measured,
-    *,
-    degradation: str = "bicubic",
-    limit: int | None = None,
-    save: Path | None = None,
-) -> Iterator[tuple[str, Input, Image, Image | None]]:
-    """Scores a method on a set, adding to `found`; yields each image's stem, LR, SR and HR.
+    metrics: Sequence[str] | None = None,
+) -> Iterator[Evaluated]:
+    """Yields each image of a benchmark with its scores, as they are finished.
 
-    HR is None in a set without HR files: then only no-reference metrics have values.
-
-    save: a folder for the restored images. limit: only the first images of the set, which the
-    record then shows as a partial set. Raises BenchError for a set that cannot be read.
+    Pictures are restored in this process while others are scored beside it. metrics: some of the
+    meter's; None: all. Raises ValueError for a restored picture of another size than HR's.
     """
-    if why := sets.missing(dataset):
-        found.missing[dataset] = why
-        return
-    pairs = sets.load_pairs(dataset, scale, degradation, limit=limit)
-    found.datasets[dataset] = _used(dataset, scale, degradation, len(pairs))
-    device = next((p.device for p in method.parameters()), torch.device("cpu"))
-    for pair in pairs:
-        lr, hr = pair.lr(), pair.hr() if pair.has_hr else None
-        place = f"{dataset}/{pair.stem}"
-        try:
-            sr = quantise(restore(method, to_tensor(lr, device)))
-        except Unscorable as error:
-            raise ValueError(f"{place}: {error}") from None
-        # one channel would broadcast into a plausible score
-        wanted = (*(hr.shape[:2] if hr is not None else (scale * n for n in lr.shape[:2])), 3)
-        if sr.shape != wanted:
-            sizes = ["x".join(map(str, (w, h, c))) for h, w, c in (sr.shape, wanted)]
-            raise ValueError(f"{place}: {type(method).__name__} made {sizes[0]}, HR is {sizes[1]}")
-        if save is not None:
-            sets.write_image(save / label_of(dataset) / f"{pair.stem}.png", sr)
-        for name, scorer in scorers.items():
-            reference = metric(name).reference
-            value, why, note = score_image(
-                scorer, sr, hr, PROTOCOLS[protocol], scale, reference=reference
-            )
-            found.scores.append(Score(dataset, scale, pair.stem, name, protocol, value))
-            if why:
-                found.unavailable[f"{name} on {place}"] = why
-            if note:
-                found.notes[f"{name} on {place}"] = note
-        yield pair.stem, lr, sr, hr
+    rules = find_protocol(protocol)
+    tasks = (_restored(restore, benchmark, pair) for pair in benchmark.pairs)
+    count = len(benchmark.pairs)
+    for task, scores in meter.measure(tasks, rules, benchmark.scale, count, metrics):
+        if isinstance(scores, BenchError):
+            raise scores
+        assert isinstance(task, _Restored)
+        yield Evaluated(task.stem, task.lr, task.sr, task.hr, scores)
 
 
-def _used(dataset: str, scale: int, degradation: str, count: int) -> UsedDataset:
-    _, official, source = sets.describe(dataset, scale, degradation)
+def _restored(restore: Restore, benchmark: Benchmark, pair: Pair) -> _Restored:
+    place = f"{benchmark.name}/{pair.stem}"
+    hr = pair.hr() if pair.has_hr else None
+    try:
+        lr, sr = restore(pair)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+    # one channel would broadcast into a plausible score
+    size = hr.shape[:2] if hr is not None else tuple(benchmark.scale * n for n in lr.shape[:2])
+    if sr.shape[:2] != size or (sr.ndim != 3 and (hr is None or hr.ndim == 3)):
+        sizes = ["x".join(map(str, (w, h, *c))) for h, w, *c in (sr.shape, (*size, 3))]
+        raise ValueError(f"{place}: the restored picture is {sizes[0]}, HR is {sizes[1]}")
+    return _Restored(pair.stem, lr, sr, hr)
+
+
+def originals(pair: Pair) -> tuple[Input, Image]:
+    """Returns HR in place of SR: what no-reference metrics say of the originals themselves."""
+    hr = pair.hr()
+    return hr, hr
+
+
+def pictures_in(folder: Path, benchmark: Benchmark) -> Restore:
+    """Returns what takes the pictures of a folder for the restored ones, by stem.
+
+    Raises BenchError with the stems that are lacking.
+    """
+    files, problems = scan_images(folder)
+    lacking = [pair.stem for pair in benchmark.pairs if pair.stem not in files]
+    if lacking:
+        problems.append(
+            f"{folder}: no picture for {', '.join(lacking[:5])}"
+            + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
+            + f" of {benchmark.name} x{benchmark.scale}. Pictures are paired by file stem."
+        )
+    if problems:
+        raise BenchError("\n".join(problems))
+
+    def read(pair: Pair) -> tuple[Input, Image]:
+        sr = read_image(files[pair.stem])
+        return sr, sr
+
+    return read
+
+
+def rows_of(benchmark: Benchmark, protocol: str, image: Evaluated) -> list[Score]:
+    """Returns an image's scores as a record keeps them."""
+    return [
+        Score(
+            benchmark.name, benchmark.scale, image.stem, name, protocol,
+            score.value, score.why or "", score.note or "",
+        )
+        for name, score in image.scores.items()
+    ]  # fmt: skip
+
+
+def used(benchmark: Benchmark) -> UsedDataset:
+    """Returns what a record keeps of a benchmark."""
     return UsedDataset(
-        fingerprint=sets.fingerprint(dataset, scale, degradation),
-        count=count,
-        official=official,
-        source=source,
+        fingerprint=benchmark.fingerprint,
+        count=len(benchmark.pairs),
+        official=benchmark.official,
+        source=benchmark.source,
     )
-
-
-@torch.inference_mode()
-def restore(method: Method, lr: Tensor, tile: int = TILE, whole: int = WHOLE) -> Tensor:
-    """Returns SR `(1, 3, scale*H, scale*W)`, fp32, not clamped, for `lr (1, C, H, W)` in [0, 1].
-
-    A large image in tiles with the method's halo: the result is the same picture.
-    """
-    return in_tiles(method, lr, method.halo, tile, whole)

@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from bench.data.catalog import Task
 from bench.data.pixels import Image, Plane, as_rgb, gray, luma, whole_levels
 from bench.data.sets import dataset
 from bench.errors import BenchError, unknown
@@ -151,7 +150,7 @@ def protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
-def default_protocol(task: Task) -> str:
+def default_protocol(task: str) -> str:
     """Returns the name of the protocol that the papers of a task use.
 
     >>> default_protocol("super-resolution"), default_protocol("low-light")
@@ -160,7 +159,7 @@ def default_protocol(task: Task) -> str:
     return "sr-y@1" if task == "super-resolution" else "full@1"
 
 
-def usual_protocol(name: str, task: Task) -> str:
+def usual_protocol(name: str, task: str) -> str:
     """Returns the name of the protocol that papers use on a set, or else for a task.
 
     >>> usual_protocol("set5", "super-resolution"), usual_protocol("dped_iphone", "enhancement")

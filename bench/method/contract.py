@@ -1,7 +1,5 @@
 """What a paper's adapter fulfils: a Method is a network that says in which stages it is trained."""
 
-import ast
-import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -9,9 +7,8 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypedDict
 
 import numpy as np
 import pydantic
@@ -21,9 +18,26 @@ from torch.nn import functional as F
 
 from bench.data.catalog import Task
 from bench.data.pixels import Input
+from bench.data.weights import Weights
 from bench.errors import BenchError, unknown
+from bench.method.checkpoints import read_state
+from bench.method.recipe import Recipe
 
 Losses = Mapping[str, Tensor] | Iterator[tuple[str, Tensor]]
+
+
+NOTHING_SAID = Recipe()
+
+
+class Group(TypedDict):
+    """Parameters whose learning rate is `rate` times that of the recipe."""
+
+    params: Sequence[nn.Parameter]
+    rate: float
+
+
+Parameters = Sequence[nn.Parameter] | Sequence[Group]
+"""What a loss updates: parameters, or groups of them with rates of their own."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +64,8 @@ class Stage:
     """
 
     name: str
-    steps: int | None = None
-    """Updates."""
+    recipe: Recipe = NOTHING_SAID
+    """How it is trained, over what the study's `train` section says of every stage."""
     target: Callable[[Tensor], Tensor] | None = None
     """HR images `(N, 3, H, W)` in [0, 1] -> what this stage learns to produce, same shape. Called
     under no_grad when the stage begins, for each image once, and stored."""
@@ -67,12 +81,9 @@ class Stage:
     dataset: str | None = None
     degradation: str | None = None
     """"none" gives LR that equals HR, at scale 1. None: the study's task's."""
-    patch: int | None = None
-    """HR pixels."""
-    batch: int | None = None
-    learning_rate: float | None = None
     seed: int | None = None
-    """A fixed seed makes one stage serve every seed of every study, at the device's precision."""
+    """A fixed seed makes one stage serve every seed of every study. Of a study's recipe it takes at
+    most steps, batch, patch and learning rate, where its own leaves them open."""
     examine: Callable[[], Mapping[str, float | str]] | None = None
     """Called once, in eval mode, when the stage has been trained: numbers and words that show what
     it has learned. They are stored with the stage and printed below the tables that rest on it."""
@@ -89,8 +100,13 @@ class Method(nn.Module):
     """Citation."""
     task: ClassVar[Task | Literal["assessment"]] = "super-resolution"
     """What it restores; "assessment": gives marks instead of images, and can only be trained."""
+    tasks: ClassVar[tuple[Task, ...]] = ()
+    """What it can be asked to do; (): its `task` alone."""
     tiny: ClassVar[Mapping[str, Any]] = {}
     """Keyword arguments that make the network small, for the contract test."""
+    published: ClassVar[Mapping[str, Weights]] = {}
+    """Weights that the authors published: name -> address, checksum, licence. A study and --weights
+    take them as published:NAME. NAME_x2, NAME_x3 are those of one scale, and go by NAME as well."""
     halo: int | None = 32
     """LR pixels of context that a tile of a large image needs on each side: the radius of the
     receptive field, or the tiles show seams. None: the network must see the whole image."""
@@ -99,6 +115,20 @@ class Method(nn.Module):
     Stands at the head of every report."""
     hyperparameters: dict[str, Any]
     """The constructor's arguments, defaults included."""
+
+    @classmethod
+    def takes_scales(cls) -> bool:
+        """Whether one network serves several scales: its constructor takes `scales`."""
+        return "scales" in inspect.signature(cls.__init__).parameters
+
+    @classmethod
+    def does(cls, task: str) -> bool:
+        """Whether it can be asked to do a task."""
+        return task in (cls.tasks or (cls.task,))
+
+    def at(self, scale: int) -> "Method":
+        """Returns what restores at one scale: itself, unless one network serves several."""
+        return self
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Method":
         method = super().__new__(cls)
@@ -122,9 +152,17 @@ class Method(nn.Module):
         """Returns what is to be trained, in order; nothing to train: ()."""
         return ()
 
-    def optimizers(self, stage: Stage) -> Mapping[str, Sequence[nn.Parameter]]:
-        """Returns the parameters that each named loss of `training_step` updates."""
+    def optimizers(self, stage: Stage) -> Mapping[str, Parameters]:
+        """Returns the parameters that each named loss of `training_step` updates.
+
+        Parameters, or groups such as `{"params": [...], "rate": 0.1}`, which learn at a tenth of
+        the recipe's rate.
+        """
         return {"loss": [p for p in self.parameters() if p.requires_grad]}
+
+    def read_weights(self, file: Path) -> Mapping[str, Tensor]:
+        """Returns the state dict in a file of weights; may be extended for the authors' format."""
+        return read_state(file)
 
     def training_step(self, batch: Batch, stage: Stage) -> Losses:
         """Returns the losses of one update, L1 by default.
@@ -135,6 +173,24 @@ class Method(nn.Module):
         reads from top to bottom.
         """
         return {"loss": F.l1_loss(self(batch.lr), batch.target)}
+
+
+def groups_of(method: Method, stage: Stage) -> dict[str, list[Group]]:
+    """Returns what each named loss of a stage updates, as groups: one of rate 1 if none are made.
+
+    >>> groups_of(Method(), Stage("none"))
+    {'loss': [{'params': [], 'rate': 1.0}]}
+    """
+    groups: dict[str, list[Group]] = {}
+    for name, trained in method.optimizers(stage).items():
+        own: list[Group] = [
+            {"params": list(item["params"]), "rate": item["rate"]}
+            for item in trained
+            if not isinstance(item, nn.Parameter)
+        ]
+        plain = [item for item in trained if isinstance(item, nn.Parameter)]
+        groups[name] = own or [{"params": plain, "rate": 1.0}]
+    return groups
 
 
 def to_tensor(image: Input, device: torch.device) -> Tensor:
@@ -161,9 +217,12 @@ def load_method(path: str, **hyperparameters: Any) -> Method:
 
 
 def build_method(
-    cls: type[Method], hyperparameters: Mapping[str, Any], scale: int | None = None
+    cls: type[Method],
+    hyperparameters: Mapping[str, Any],
+    scale: int | None = None,
+    scales: Sequence[int] = (),
 ) -> Method:
-    """Returns a method in eval mode; `scale` is passed on where the constructor takes one.
+    """Returns a method in eval mode; `scale` and `scales` go to a constructor that takes them.
 
     Raises BenchError for hyper-parameters that the constructor does not take or refuses.
     """
@@ -171,6 +230,8 @@ def build_method(
     asked = scale is not None and "scale" in inspect.signature(cls.__init__).parameters
     if asked and values.setdefault("scale", scale) != scale:
         raise BenchError(f"parameter 'scale': {values['scale']!r} where {scale} is asked for.")
+    if scales and cls.takes_scales():
+        values.setdefault("scales", tuple(scales))
     checked, problems = check_hyperparameters(cls, values)
     if problems:
         raise BenchError("\n".join(problems))
@@ -278,72 +339,3 @@ def _type_of(annotation: Any) -> Any:
     if annotation is bool:
         return pydantic.StrictBool
     return Any if annotation is inspect.Parameter.empty else annotation
-
-
-def source_digest(cls: type) -> str:
-    """Returns a hash of the code that defines a method: its module and all it imports from there.
-
-    Followed are modules of `methods` and of the user's own folder, not installed packages.
-    Comments, docstrings and formatting do not count.
-    """
-    return _digest_of_module(cls.__module__)
-
-
-@cache
-def _digest_of_module(name: str) -> str:
-    digest = hashlib.sha256()
-    for module in sorted(_module_and_imports(name, set())):
-        digest.update(module.encode())
-        digest.update(_normalised_source(module).encode())
-    return digest.hexdigest()[:16]
-
-
-def _module_and_imports(name: str, seen: set[str]) -> set[str]:
-    if name in seen or (source := _file_of(name)) is None:
-        return seen
-    seen.add(name)
-    for node in ast.walk(ast.parse(source.read_text())):
-        if isinstance(node, ast.Import):
-            found = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            package = sys.modules[name].__package__
-            path = "." * node.level + (node.module or "")
-            base = importlib.util.resolve_name(path, package) if node.level else path
-            found = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for module in found:
-            _module_and_imports(module, seen)
-    return seen
-
-
-def _file_of(name: str) -> Path | None:
-    """The file of a module that belongs to a method; None for packages and the harness."""
-    module = sys.modules.get(name)
-    file = getattr(module, "__file__", None)
-    if file is None or name.split(".")[0] == "bench":
-        return None
-    path = Path(file)
-    outside = "site-packages" in path.parts and name.split(".")[0] != "methods"
-    standard = path.is_relative_to(Path(ast.__file__).parent)
-    return None if path.suffix != ".py" or outside or standard else path
-
-
-def _normalised_source(name: str) -> str:
-    """The module's syntax tree without docstrings, so that only what runs counts."""
-    file = _file_of(name)
-    assert file is not None
-    tree = ast.parse(file.read_text())
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [  # type: ignore[attr-defined]
-                part
-                for part in body
-                if not (
-                    isinstance(part, ast.Expr)
-                    and isinstance(part.value, ast.Constant)
-                    and isinstance(part.value.value, str)
-                )
-            ]
-    return ast.dump(tree)

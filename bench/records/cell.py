@@ -4,10 +4,11 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from bench.errors import BenchError, unknown
 from bench.records.place import Place
@@ -33,6 +34,10 @@ class Score(NamedTuple):
     metric: str
     protocol: str
     value: float
+    why: str = ""
+    """The reason for NaN."""
+    note: str = ""
+    """What a reader of the value must be told."""
 
 
 class TrainedStage(BaseModel):
@@ -51,6 +56,8 @@ class TrainedStage(BaseModel):
     """Taken from the store: trained earlier or by another trial."""
     precision: str
     device: str
+    scale: int = 0
+    """That it was trained for, in a study with several; else 0."""
     losses: dict[str, float] = {}
     """Each loss that an optimizer minimised, mean of its last LAST_UPDATES values."""
     examined: dict[str, float | str] = {}
@@ -95,12 +102,13 @@ class Cell(BaseModel):
     """Mean of each objective's metric over the selection set."""
     scores: list[Score] = []
     unavailable: dict[str, str] = {}
-    """Metric -> why it was not computed, also "metric on dataset/image" for single images."""
-    notes: dict[str, str] = {}
-    """ "metric on dataset/image" -> what a reader of that score must be told."""
+    """Metric -> why it was not computed. Single images say so in their scores."""
     missing: dict[str, str] = {}
     """Dataset -> how to get it."""
+    skipped: dict[str, str] = {}
+    """Benchmark -> why the method was not measured on it."""
     datasets: dict[str, UsedDataset] = {}
+    """Benchmark -> what was found there. A benchmark is named as `Study.key` does."""
     assessors: dict[str, str] = {}
     """Metric -> the exact name of the trained thing behind it, such as nima -> nima@photos."""
     examined: dict[str, dict[str, float | str]] = {}
@@ -110,6 +118,10 @@ class Cell(BaseModel):
     """What the method says a reader of its numbers must know."""
     fingerprint: str
     """Hash of all that determined this cell; another one today means that the cell is stale."""
+    decided_by: dict[str, str] = {}
+    """The parts of that, each by a hash, to name what has changed since."""
+    kept: list[str] = []
+    """What had changed since, when the user chose to keep the record as it is."""
     run_id: str = ""
     """Its run in MLflow."""
     started: str = ""
@@ -117,6 +129,25 @@ class Cell(BaseModel):
     seconds: float = 0.0
     environment: dict[str, str] = {}
     """git commit, dirty flag, versions, device."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_first_edition(cls, data: Any) -> Any:
+        """Reads reasons and notes of single images that stood under "metric on dataset/image"."""
+        if not isinstance(data, dict) or "notes" not in data:
+            return data
+        why = {k: v for k, v in data.get("unavailable", {}).items() if " on " in k}
+        notes = data["notes"]
+        scores = [
+            (*s, why.get(k, ""), notes.get(k, ""))
+            for s in data.get("scores", [])
+            for k in [f"{s[3]} on {s[0]}/{s[2]}"]
+        ]
+        whole = {k: v for k, v in data.get("unavailable", {}).items() if " on " not in k}
+        return {k: v for k, v in data.items() if k != "notes"} | {
+            "scores": scores,
+            "unavailable": whole,
+        }
 
     @property
     def label(self) -> str:
@@ -144,13 +175,34 @@ def label_of(dataset: str) -> str:
 
     The set's name; of a folder its last part and a hash, so that two folders do not meet.
 
-    >>> label_of("set5"), label_of("/data/my photos")
-    ('set5', 'my_photos-cf32f4')
+    >>> label_of("set5"), label_of("set5 x2"), label_of("set14[:5] x2"), label_of("/data/my photos")
+    ('set5', 'set5_x2', 'set14-0-5_x2', 'my_photos-cf32f4')
     """
-    if re.fullmatch(r"\w+", dataset):
-        return dataset
+    if part := re.fullmatch(r"(\w+)(?:\[(\d*):(\d*)\])?(?: (x\d+))?", dataset):
+        name, begin, end, scale = part.groups()
+        name += "" if begin is None else f"-{begin or 0}-{end or 'end'}"
+        return f"{name}_{scale}" if scale else name
     last = re.sub(r"[^\w-]", "_", Path(dataset).expanduser().absolute().name)
     return f"{last}-{hashlib.blake2b(dataset.encode(), digest_size=3).hexdigest()}"
+
+
+def at_scale(study: Study, cells: Iterable[Cell], scale: int) -> tuple[Study, list[Cell]]:
+    """Returns a study of several scales, and its records, as if it had one of them alone."""
+    if len(study.task.scales) == 1:
+        return study, list(cells)
+    keys = {study.key(name, scale): name for name in study.evaluate.datasets}
+    one = study.model_copy(update={"task": study.task.at(scale)})
+    return one, [
+        cell.model_copy(
+            update={
+                "scores": [score for score in cell.scores if score.scale == scale],
+                "stages": [stage for stage in cell.stages if stage.scale in (0, scale)],
+                "datasets": {keys[k]: used for k, used in cell.datasets.items() if k in keys},
+                "skipped": {keys[k]: why for k, why in cell.skipped.items() if k in keys},
+            }
+        )
+        for cell in cells
+    ]
 
 
 def write_cell(folder: Path, cell: Cell) -> Path:
@@ -196,11 +248,11 @@ def scores_frame(cells: list[Cell]) -> "pd.DataFrame":
     import pandas as pd
 
     rows = [
-        (c.study, c.method, -1 if c.trial is None else c.trial, c.seed, *score)
+        (c.study, c.method, -1 if c.trial is None else c.trial, c.seed, *score[:6])
         for c in cells
         for score in c.scores
     ]
-    return pd.DataFrame(rows, columns=["study", "method", "trial", "seed", *Score._fields])
+    return pd.DataFrame(rows, columns=["study", "method", "trial", "seed", *Score._fields[:6]])
 
 
 def load_records(name: str) -> tuple[Study, list[Cell], Path]:

@@ -33,8 +33,9 @@ def summary(study: Study, rows: Sequence[Row], columns: Sequence[Column]) -> str
     commits = sorted({commit(cell) for cell in cells}) or ["none"]
     dates = sorted({cell.started[:10] for cell in cells if cell.started}) or ["unknown"]
     seeds = max((len(row.cells) for row in rows), default=0)
+    scales = " ".join(f"x{scale}" for scale in study.task.scales)
     parts = [
-        f"Study {study.name}, {study.task.kind} x{study.task.scale}, {study.task.degradation}",
+        f"Study {study.name}, {study.task.kind} {scales}, {study.task.degradation}",
         f"protocol {', '.join(protocols)}",
         f"commit {' and '.join(commits)}",
         f"date {dates[0]}" + (f" to {dates[-1]} (UTC)" if len(dates) > 1 else " (UTC)"),
@@ -92,8 +93,16 @@ def remarks(study: Study, cells: Sequence[Cell], rows: Sequence[Row]) -> list[st
             f"Tiny run: {tiny}. Papers train for 100 000 and more: compare these rows with "
             "each other, not with published numbers."
         )
+    kept: dict[str, list[str]] = {}
+    for cell in cells:
+        for change in cell.kept:
+            kept.setdefault(change, []).append(cell.label)
+    found += [
+        f"Kept though stale, changed since: {change} ({', '.join(dict.fromkeys(labels))})."
+        for change, labels in kept.items()
+    ]
     used = _used(cells)
-    for name in study.evaluate.datasets:
+    for name in study.benchmark_keys():
         parts = {image_count(u) for u in used.get(name, []) if u.count < u.official}
         if parts:
             found.append(f"Partial set: {name}, {', '.join(sorted(parts))}.")

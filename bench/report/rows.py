@@ -9,7 +9,7 @@ from bench.records.cell import Cell
 from bench.report.scores import by_trial
 from bench.report.stats import evenly_spaced, pareto_front
 from bench.study.fields import Study
-from bench.study.space import number
+from bench.study.words import number
 
 MOST_ROWS = 5
 """Of one method's Pareto-optimal trials; the figures show all."""

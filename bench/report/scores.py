@@ -69,30 +69,33 @@ def columns_of(study: Study, cells: Iterable[Cell]) -> list[Column]:
     A metric that could not be computed keeps its column. Scores under another protocol, scale or
     assessor never share one.
     """
-    seen: dict[tuple[str, str], set[Column]] = {}
-    measured: set[str] = set()
+    seen: dict[tuple[str, int, str], set[Column]] = {}
+    measured: set[tuple[str, int]] = set()
     for cell in cells:
         if cell.state != "complete":
             continue
-        measured.update(cell.datasets)
+        measured.update(b for b in study.benchmarks() if study.key(*b) in cell.datasets)
         for column in cell_values(cell):
-            seen.setdefault((column.dataset, column.metric), set()).add(column)
-            measured.add(column.dataset)
+            seen.setdefault((column.dataset, column.scale, column.metric), set()).add(column)
+            measured.add((column.dataset, column.scale))
+    # scores of another scale than today's stand behind those of the study
+    places = dict.fromkeys([*study.benchmarks(), *sorted(measured)])
     return [
         column
-        for dataset in study.evaluate.datasets
-        if dataset in measured
+        for dataset, scale in places
+        if (dataset, scale) in measured and dataset in study.evaluate.datasets
         for metric in study.evaluate.metrics
         for column in sorted(
-            seen.get((dataset, metric)) or {Column(dataset, study.task.scale, metric, "", "")}
+            seen.get((dataset, scale, metric)) or {Column(dataset, scale, metric, "", "")}
         )
+        if column.protocol or (dataset, scale) in study.benchmarks()
     ]
 
 
 def cell_values(cell: Cell) -> dict[Column, dict[str, float]]:
     """Returns column -> image -> value."""
     values: dict[tuple[str, int, str, str], dict[str, float]] = {}
-    for dataset, scale, image, metric, protocol, value in cell.scores:
+    for dataset, scale, image, metric, protocol, value, *_ in cell.scores:
         values.setdefault((dataset, scale, metric, protocol), {})[image] = value
     return {
         Column(dataset, scale, metric, cell.assessors.get(metric, ""), protocol): images

@@ -15,7 +15,7 @@ from bench.report.rows import Row
 from bench.report.scores import Column, cell_values
 from bench.report.stats import evenly_spaced
 from bench.study.fields import Study
-from bench.study.space import number
+from bench.study.words import number
 
 WINDOW = 64
 """HR pixels: small enough to see single pixels, large enough to recognise what is there."""
@@ -58,7 +58,7 @@ class Line:
 class Strip:
     """The same region of one image, of HR and of every method."""
 
-    dataset: str
+    benchmark: str
     image: str
     size: tuple[int, int]
     """Height and width of HR."""
@@ -80,12 +80,12 @@ class Strip:
 def score_columns(study: Study, columns: Sequence[Column]) -> list[list[Column]]:
     """Returns for each set the two columns whose scores its strip tells; the first one chooses the
     image: full-reference metrics before others, PSNR first of all."""
-    chosen: dict[str, list[Column]] = {}
+    chosen: dict[tuple[str, int], list[Column]] = {}
     for column in sorted(
         columns, key=lambda c: (not metric(c.metric).reference, not c.metric.startswith("psnr"))
     ):
-        chosen.setdefault(column.dataset, []).append(column)
-    return [chosen[name][:2] for name in study.evaluate.datasets if name in chosen]
+        chosen.setdefault((column.dataset, column.scale), []).append(column)
+    return [chosen[place][:2] for place in study.benchmarks() if place in chosen]
 
 
 def arrange(study: Study, rows: Sequence[Row]) -> tuple[list[Line], list[str]]:
@@ -137,14 +137,15 @@ def make_strip(
     image = choose_image(
         {label: values[first] for label, values in scores.items() if first in values}
     )
-    place = f"strip of {first.dataset}"
+    benchmark = study.key(first.dataset, first.scale)
+    place = f"strip of {benchmark}"
     if image is None:
         return f"{place}: no image has a {first.title} for every method."
-    reference = pictures / "reference" / label_of(first.dataset) / f"{image}.png"
+    reference = pictures / "reference" / label_of(benchmark) / f"{image}.png"
     if not reference.exists():
         return f"{place}: no picture of {image}'s HR was kept."
     hr = load_picture(reference)
-    found, why = _load_all(shown, pictures, label_of(first.dataset), image, hr)
+    found, why = _load_all(shown, pictures, label_of(benchmark), image, hr)
     left_out += why
     if not found:
         return f"{place}: no restored picture of {image} can be shown ({'; '.join(left_out)})."
@@ -162,7 +163,7 @@ def make_strip(
         for line in lines
     )  # fmt: skip
     return Strip(
-        first.dataset, image, hr.shape[:2], crop("HR", (), hr), tuple(c for c in crops if c[1]),
+        benchmark, image, hr.shape[:2], crop("HR", (), hr), tuple(c for c in crops if c[1]),
         left, top, _rule(first, len(scores), len(found)), tuple(left_out),
     )  # fmt: skip
 

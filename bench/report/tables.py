@@ -57,7 +57,8 @@ def make_tables(
         mixed = len({column.protocol for column in part if column.protocol}) > 1
         means = [[_mean(of_row, column) for column in part] for of_row in values]
         entries = list(zip(*(_column(c, means, k) for k, c in enumerate(part)), strict=True))
-        groups = [(place, list(g)) for place, g in groupby(part, lambda c: (c.dataset, c.place))]
+        key = lambda c: (study.key(c.dataset, c.scale), c.place)  # noqa: E731  the group's identity
+        groups = [(place, list(group)) for place, group in groupby(part, key)]
         tables.append(
             Table(
                 title=", ".join(place + _partial(cells, name) for (name, place), _ in groups),
@@ -73,7 +74,7 @@ def make_tables(
                     (f"{row.label}{_tiny(row)}", entry)
                     for row, entry in zip(rows, entries, strict=True)
                 ),
-                notes=tuple(_notes(rows, part, means)),
+                notes=(*_skipped(study, rows, part), *_notes(rows, part, means)),
             )
         )
     return tables
@@ -145,17 +146,18 @@ def _header(column: Column, *, mixed: bool, many: bool) -> str:
     return f"{column.title}{protocol}{f' {arrow}' if arrow else ''}{unit}"
 
 
-def _partial(cells: Sequence[Cell], dataset: str) -> str:
+def _partial(cells: Sequence[Cell], benchmark: str) -> str:
     counts = {
         image_count(used)
         for cell in cells
-        if (used := cell.datasets.get(dataset)) and used.count < used.official
+        if (used := cell.datasets.get(benchmark)) and used.count < used.official
     }
     return f" (partial: {', '.join(sorted(counts))})" if counts else ""
 
 
 def _tiny(row: Row) -> str:
-    return " [tiny run]" if tiny_runs([row]) else ""
+    kept = " [kept]" if any(cell.kept for cell in row.cells) else ""
+    return (" [tiny run]" if tiny_runs([row]) else "") + kept
 
 
 def _notes(
@@ -194,6 +196,18 @@ def _notes(
     return notes
 
 
+def _skipped(study: Study, rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
+    """Why a row has dashes on a whole set."""
+    places = {study.key(c.dataset, c.scale): c.place for c in columns}
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        for cell in row.cells[:1]:
+            for key, why in cell.skipped.items():
+                if key in places:
+                    reasons.setdefault(why, []).append(f"{row.label} on {places[key]}")
+    return [f"{DASH} {', '.join(where)}: {why}." for why, where in reasons.items()]
+
+
 def _unavailable(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
     """Why there are dashes: each reason once, with the methods it holds for if not for all."""
     metrics, datasets = {c.metric for c in columns}, {c.dataset for c in columns}
@@ -202,13 +216,13 @@ def _unavailable(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:
     single: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         for cell in row.cells:
-            for key, reason in cell.unavailable.items():
-                name, _, place = key.partition(" on ")
-                if name in metrics and not place:
+            for name, reason in cell.unavailable.items():
+                if name in metrics:
                     whole.setdefault((name, reason), []).append(row.label)
-                elif name in metrics and (dataset := place.rpartition("/")[0]) in datasets:
-                    images = single.setdefault((name, dataset, reason), [])
-                    images.append(place.rpartition("/")[2])
+            for score in cell.scores:
+                if score.why and score.metric in metrics and score.dataset in datasets:
+                    place = (score.metric, score.dataset, score.why)
+                    single.setdefault(place, []).append(score.image)
     filled = sum(bool(row.cells) for row in rows)
     notes = []
     for (name, reason), labels in whole.items():
@@ -231,12 +245,17 @@ def _noted(
         told: list[str] = []
         total = 0
         for row, of_row in zip(rows, means, strict=True):
-            said = {key: note for cell in row.cells for key, note in cell.notes.items()}
+            place = (column.dataset, column.scale, column.metric)
+            said = {
+                s.image: s.note
+                for cell in row.cells
+                for s in cell.scores
+                if s.note and (s.dataset, s.scale, s.metric) == place
+            }
             mean = of_row[k]
             scored = mean.images if mean else ()
-            keys = [f"{column.metric} on {column.dataset}/{image}" for image in scored]
-            told += [said[key] for key in keys if key in said]
-            total += len(keys)
+            told += [said[image] for image in scored if image in said]
+            total += len(scored)
         where = f"{column.title} on {column.dataset}"
         notes += [f"{where}: {n} of {total} pictures are {t}." for t, n in Counter(told).items()]
     return notes

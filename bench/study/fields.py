@@ -3,10 +3,11 @@
 import hashlib
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field, StrictBool, ValidationInfo, field_validator
 
 from bench.data.catalog import Task
+from bench.study.recipe import RecipeSection, wrong
+from bench.study.section import Section
 from bench.study.space import Range, is_range, parse_range
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
@@ -15,46 +16,50 @@ METHOD_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 """Also part of a file's name."""
 
 
-class Section(BaseModel):
-    """Part of a study file. Unknown keys and wrong types are errors, and nothing changes later."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        field = cls.model_fields.get(info.field_name or "")
-        if isinstance(value, bool) and field is not None and field.annotation is not bool:
-            raise PydanticCustomError("no_bool", "a true or false makes no sense here")
-        return value
+Scale = Annotated[int, Field(ge=1, le=8)]
 
 
 class TaskSection(Section):
     """What is restored from what."""
 
     kind: Task
-    scale: Annotated[int, Field(ge=1, le=8)]
+    scale: Scale | tuple[Scale, ...]
+    """Several: every method is trained and measured at each."""
     degradation: str = "bicubic"
     """Makes LR from HR for training, and for sets without published LR files."""
 
+    @field_validator("scale")
+    @classmethod
+    def _different(cls, value: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        if isinstance(value, tuple) and (not value or len(set(value)) < len(value)):
+            raise wrong("needs one whole number, or different ones")
+        return value
 
-class TrainSection(Section):
-    """The default of every stage that does not say otherwise."""
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """All of them."""
+        return self.scale if isinstance(self.scale, tuple) else (self.scale,)
+
+    def at(self, scale: int) -> "TaskSection":
+        """Returns the task at one of its scales."""
+        return self.model_copy(update={"scale": scale})
+
+
+class TrainSection(RecipeSection):
+    """The recipe of every stage that does not say otherwise, and what it is trained on."""
 
     dataset: str
-    patch: Annotated[int, Field(ge=8)] = 48
-    """HR pixels."""
-    batch: Annotated[int, Field(ge=1)] = 16
-    steps: Annotated[int, Field(ge=1)]
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
-    halve_at: tuple[int, ...] = ()
-    """Steps at which the learning rate is halved."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 autocast where the device multiplies bf16 natively, else fp32."""
     device: str = "auto"
     """auto: cuda where there is one, else cpu."""
+    halve_at: tuple[int, ...] = ()
+    """Another word for rate: {halve: [...]}."""
+
+    @field_validator("halve_at")
+    @classmethod
+    def _is_the_only_schedule(cls, value: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        if value and info.data.get("rate") is not None:
+            raise wrong("halve_at and rate exclude each other")
+        return value
 
 
 class SelectSection(Section):
@@ -106,8 +111,18 @@ class MethodSection(Section):
 
     model_config = ConfigDict(extra="allow")
 
-    use: str
-    """Dotted path of the class."""
+    use: str = ""
+    """Dotted path of the class; none for a row of pictures, and for the row `reference`."""
+    weights: str | None = None
+    """Of a row that is not trained: published:NAME, a file, or STUDY/TRIAL."""
+    begins_from: str | None = None
+    """Weights that training begins with, written as `weights`."""
+    folder: str | None = None
+    """Of a row of pictures made by anything: where they lie."""
+    datasets: tuple[str, ...] | None = None
+    """The sets that this row is measured on; None: all that the study reports."""
+    train: RecipeSection | None = None
+    """The recipe of this row's stages, over what the study and the stages say themselves."""
 
     @property
     def fixed(self) -> dict[str, Any]:
@@ -135,6 +150,21 @@ class Study(Section):
     """Papers whose printed tables stand beside ours: names of files in reports/published/."""
     header: str = ""
     """The comment at the top of the file: question, cost, expected answer."""
+
+    def key(self, dataset: str, scale: int) -> str:
+        """Returns what names a benchmark in records: the set, and the scale if there are several.
+
+        "set5", or "set5 x2".
+        """
+        return dataset if len(self.task.scales) == 1 else f"{dataset} x{scale}"
+
+    def benchmark_keys(self) -> list[str]:
+        """Returns the names of all benchmarks in records."""
+        return [self.key(*benchmark) for benchmark in self.benchmarks()]
+
+    def benchmarks(self) -> list[tuple[str, int]]:
+        """Returns (set, scale) of all that is reported: the sets at the first scale, and so on."""
+        return [(name, scale) for scale in self.task.scales for name in self.evaluate.datasets]
 
     def trials_of(self, method: str) -> int:
         """Returns how many trials a method with ranges gets: the grid's size at most."""

@@ -11,8 +11,8 @@ from pydantic_core import PydanticCustomError
 
 from bench.errors import BenchError, unknown
 from bench.measure.metrics import metric
-from bench.study.fields import Section
 from bench.study.located_yaml import Keys, load_yaml
+from bench.study.section import Section
 
 Match = dict[str, Any]
 """Which trial is meant: `use`, the method's dotted path, and some of its hyper-parameters."""

@@ -118,21 +118,3 @@ def grid(ranges: Mapping[str, Range]) -> list[dict[str, Value]]:
         assert values is not None, f"{name} cannot be counted"
         columns.append(values)
     return [dict(zip(ranges, row, strict=True)) for row in itertools.product(*columns)]
-
-
-def number(value: object) -> str:
-    """Returns a parameter's value, short.
-
-    >>> number(0.41234), number(64), number("relu")
-    ('0.412', '64', 'relu')
-    """
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def swept_text(swept: Mapping[str, object]) -> str:
-    """Returns what the sampler chose, for people.
-
-    >>> swept_text({"gamma": 0.41234, "mode": "soft"})
-    'gamma 0.412, mode soft'
-    """
-    return ", ".join(f"{name} {number(value)}" for name, value in swept.items())

@@ -16,33 +16,20 @@ from statistics import fmean
 from typing import Any
 
 from bench.errors import BenchError
-from bench.measure.metrics import measure_digest
-from bench.method.contract import find_method, source_digest
 from bench.records.cell import Cell, belongs, best_cells, load_cells, write_cell
 from bench.records.place import Place, one_at_a_time, study_lock
-from bench.records.store import Store
+from bench.records.store import Store, content_key
 from bench.study.fields import Study
-from bench.study.space import swept_text
+from bench.study.words import swept_text
 from bench.sweep.executor import Executor, Handle, LocalExecutor, Lost
-from bench.sweep.identity import cell_fingerprint, environment, judges, training_data_key
+from bench.sweep.identity import SETTINGS, Deciding, changes, environment, retrains
+from bench.sweep.rows import planned_cells, seeds_of
 from bench.sweep.sampler import Sampler
+from bench.sweep.screen import Screen
 from bench.sweep.tracking import Tracking
-from bench.sweep.trial import (
-    REPORTS,
-    Done,
-    Event,
-    Halt,
-    Job,
-    Report,
-    Scored,
-    Strip,
-    disk_is_full,
-    planned_cells,
-    seeds_of,
-)
-from bench.terminal.progress import Screen
+from bench.sweep.trial import REPORTS, Done, Event, Halt, Job, Report, Scored, Strip, disk_is_full
 from bench.train.loop import Progress
-from bench.train.stages import Note, recipe_digest, stage_history
+from bench.train.stages import Note, stage_history
 
 ATTEMPTS = 3  # of a trial whose worker is lost
 
@@ -63,6 +50,8 @@ def sweep(
     executor: Executor | None = None,
     workers: int | None = None,
     fresh: bool = False,
+    keep: bool = False,
+    retry_failed: bool = False,
     yaml: str = "",
     screen: Screen | None = None,
     report: Callable[[list[Cell]], Path] | None = None,
@@ -70,9 +59,11 @@ def sweep(
     """Runs or resumes a study until its budget is spent; returns the records of all its cells.
 
     A killed sweep goes on where it was. fresh: forgets earlier trials, keeping their records aside
-    and finished stages in the store. report: renders the records into a folder, which is then also
-    among the artifacts of the study's run. Raises BenchError if another process sweeps this
-    study, if the recorded trials cannot be compared with new ones, or if the disk is full.
+    and finished stages in the store. keep: trials that other code, data or settings have trained
+    stay, marked, beside new ones. retry_failed: what failed is tried again. report: renders the
+    records into a folder, which is then also among the artifacts of the study's run. Raises
+    BenchError if another process sweeps this study, if the recorded trials cannot be compared with
+    new ones, or if the disk is full.
     """
     place = Place(home, study.name)
     with study_lock(place) as tell:
@@ -81,7 +72,7 @@ def sweep(
         driver.screen, driver.tell = screen or Screen(), tell
         if fresh:
             driver.forget()
-        driver.claim()
+        driver.claim(keep, retry_failed)
         try:
             driver.start(yaml)
             driver.run()
@@ -132,6 +123,11 @@ class Driver:
         self.queue: deque[Job] = deque()
         self.flights: dict[Handle, Flight] = {}
         self.losses: Counter[str] = Counter()
+        self.deciding = Deciding(study)
+        self.again: list[Cell] = []
+        """Failed before, and to be tried again."""
+        self.renewed: Counter[str] = Counter()
+        """How many jobs of a swept method are under way that measure a finished trial again."""
         self.seeds = {name: seeds_of(study, name) for name in study.methods}
 
     # --- before and after -----------------------------------------------------------------------
@@ -146,39 +142,65 @@ class Driver:
             self.place.cells.rename(self.place.root / f"cells-{stamp}")
         shutil.rmtree(self.place.pictures, ignore_errors=True)
         self.tracking.archive_study()
-        for name, sampler in self.samplers.items():
+        for sampler in self.samplers.values():
             sampler.delete()
-            self.samplers[name] = Sampler(self.place.home, self.study, name)
 
-    def claim(self) -> None:
-        """Raises BenchError if old and new trials do not belong together."""
-        for name, sampler in self.samplers.items():
-            sampler.claim(self._settings(name))
+    def claim(self, keep: bool = False, retry_failed: bool = False) -> None:
+        """Takes up what is recorded. Raises BenchError if it cannot stand beside new trials.
 
-    def start(self, yaml: str) -> None:
-        """Takes up what is recorded, and mends what a kill left behind."""
-        self.place.study_file.write_text(self.study.model_dump_json(indent=1))
+        keep: what other code, data or settings have trained is kept as it is, and marked.
+        retry_failed: what failed is forgotten, so that it is tried again.
+        """
         for cell in load_cells(self.place.cells) if self.place.cells.is_dir() else []:
             if cell.method in self.study.methods:
                 self.cells[cell.file_name] = cell
+        stale = {
+            name: why
+            for name, cell in self.cells.items()
+            if belongs(self.study, cell) and (why := list(filter(retrains, self._changes(cell))))
+        }
+        if keep:
+            for name, why in stale.items():
+                self._keep(self.cells[name], why)
+            for method in {self.cells[n].method for n, why in stale.items() if SETTINGS in why}:
+                if method in self.samplers:  # its ranges may be others: filled from the records
+                    self.samplers[method].delete()
+        elif swept := {
+            name: why for name, why in stale.items() if self.cells[name].trial is not None
+        }:
+            raise BenchError(_stale(self.study, swept))
+        if retry_failed:
+            for cell in [c for c in self.current() if c.state == "failed"]:
+                del self.cells[cell.file_name]
+                self.again.append(cell)
+
+    def _changes(self, cell: Cell) -> list[str]:
+        return changes(cell, self.deciding.parts(cell.method, cell.swept, cell.seed))
+
+    def _keep(self, cell: Cell, why: list[str]) -> None:
+        """Records that a stale cell stays; what decides its scores is looked at as ever."""
+        now = self.deciding.parts(cell.method, cell.swept, cell.seed)
+        if cell.decided_by:
+            before = cell.decided_by
+            now = {k: v if retrains(k) else before.get(k, "") for k, v in now.items()}
+        update = {
+            "kept": list(dict.fromkeys([*cell.kept, *why])),
+            "decided_by": now,
+            "fingerprint": content_key(now),
+        }
+        self.cells[cell.file_name] = cell.model_copy(update=update)
+        write_cell(self.place.cells, self.cells[cell.file_name])
+
+    def start(self, yaml: str) -> None:
+        """Mends what a kill left behind, and queues what has no record or a stale one."""
+        self.place.study_file.write_text(self.study.model_dump_json(indent=1))
         tags = {f"bench.{key}": value for key, value in environment(self.study).items()}
         self.tracking.open_study(yaml or self.study.model_dump_json(indent=1), tags)
         self._reconcile()
-        self._queue_fixed()
-
-    def _settings(self, method: str) -> dict[str, str]:
-        """What the trials of a method have in common, each part by a hash, to name what changed."""
-        return {
-            "the study's task, train, select, seeds, sampler or this method's section": (
-                self.study.search_digest(method)
-            ),
-            "the method's source code": source_digest(find_method(self.study.methods[method].use)),
-            "bench's own training or scoring code": recipe_digest() + measure_digest(),
-            "the training or selection images": training_data_key(self.study),
-            "the weights behind an objective": " ".join(
-                judges(self.study.select.objectives if self.study.select else ())
-            ),
-        }
+        for name, section in self.study.methods.items():
+            if not section.ranges:
+                self.queue.extend(self._jobs(name, None, {}, 0))
+        self.renewed = Counter(job.method for job in self.queue if job.trial is not None)
 
     def _reconcile(self) -> None:
         """Completes what a killed driver had begun: first MLflow from the records, then Optuna."""
@@ -194,15 +216,32 @@ class Driver:
             for key in sampler.running():
                 if not self._tell_if_complete(name, key):
                     sampler.requeue(key)
+            self._restore_search(name)
+            for cell in self.again:
+                if cell.method == name and cell.trial is not None:
+                    sampler.retry(cell.trial, cell.swept, cell.attempt)
             for key, swept in sampler.finished().items():
                 for job in self._jobs(name, key, swept, 0):
-                    self.screen.note(f"{_label(job)} is stale: measuring it again")
+                    self.screen.note(
+                        f"{_label(job)} is stale ({self._why(job)}): measuring it again"
+                    )
                     self.queue.append(job)
 
-    def _queue_fixed(self) -> None:
-        for name, section in self.study.methods.items():
-            if not section.ranges:
-                self.queue.extend(self._jobs(name, None, {}, 0))
+    def _why(self, job: Job) -> str:
+        cell = self.cells.get(job.file_name)
+        return ", ".join(self._changes(cell)) if cell else "its record is gone"
+
+    def _restore_search(self, method: str) -> None:
+        """Makes Optuna's finished trials those of the records: they may have been measured anew,
+        and the database may have lost them."""
+        groups: dict[int, list[Cell]] = {}
+        for cell in self.current():
+            if cell.method == method and cell.trial is not None and cell.state == "complete":
+                groups.setdefault(cell.trial, []).append(cell)
+        whole = {k: group for k, group in groups.items() if len(group) == len(self.seeds[method])}
+        self.samplers[method].restore(
+            {key: (group[0].swept, _means(group)) for key, group in whole.items()}
+        )
 
     def stop(self, status: str, report: Path | None = None) -> None:
         """Ends all jobs and runs; what was under way is asked again next time."""
@@ -244,8 +283,10 @@ class Driver:
         if self.queue:
             return self.queue.popleft()
         for name, sampler in self.samplers.items():
-            while sampler.waiting() or len(sampler.keys()) < self.study.trials_of(name):
-                taken = sampler.keys()
+            if self.renewed[name]:
+                continue  # a new trial is chosen by what the older ones are worth today
+            while sampler.waiting() or len(self._taken(name)) < self.study.trials_of(name):
+                taken = self._taken(name)
                 free = next(k for k in range(len(taken) + 1) if k not in taken)
                 key, swept, attempt = sampler.ask(free)
                 self.queue.extend(self._jobs(name, key, swept, attempt))
@@ -254,15 +295,25 @@ class Driver:
                 self._tell_if_complete(name, key)  # a killed driver had recorded it
         return None
 
+    def _taken(self, method: str) -> set[int]:
+        """Keys of a method's trials, those known to Optuna and those that have records."""
+        recorded = {c.trial for c in self.current() if c.method == method and c.trial is not None}
+        return recorded | self.samplers[method].keys().keys()
+
     def _jobs(self, method: str, key: int | None, swept: dict[str, Any], attempt: int) -> list[Job]:
         """Returns the jobs of a trial that have no record yet, or a stale one; seed by seed."""
         jobs = []
         for seed in self.seeds[method]:
             cell = self.cells.get(Cell.name_file(method, key, seed))
-            now = cell_fingerprint(self.study, method, swept, seed)
-            if cell is None or cell.fingerprint != now:
+            now = self.deciding.parts(method, swept, seed)
+            if cell is not None and cell.kept and not self._weights_are_here(cell):
+                continue  # it cannot be measured again, and was to be kept
+            if cell is None or cell.fingerprint != content_key(now):
                 jobs.append(self._job(method, key, swept, seed, attempt, now))
         return jobs[:1] if self._prunes(method) else jobs  # the next seed when this one has ended
+
+    def _weights_are_here(self, cell: Cell) -> bool:
+        return all(self.store.has("stages", stage.key) for stage in cell.stages)
 
     def _prunes(self, method: str) -> bool:
         return method in self.samplers and self.study.budget.pruner != "none"
@@ -274,9 +325,16 @@ class Driver:
         swept: dict[str, Any],
         seed: int,
         attempt: int,
-        fingerprint: str,
+        decided_by: dict[str, str],
     ) -> Job:
         first = seed == self.study.budget.seeds[0]
+        before = self.cells.get(Cell.name_file(method, key, seed))
+        if before and (
+            before.state != "complete"
+            or any(map(retrains, changes(before, decided_by)))
+            or not self._weights_are_here(before)
+        ):
+            before = None  # to be trained; else only to be measured
         return Job(
             study=self.study,
             method=method,
@@ -284,7 +342,9 @@ class Driver:
             swept=swept,
             seed=seed,
             attempt=attempt,
-            fingerprint=fingerprint,
+            decided_by=decided_by,
+            kept=before.kept if before else [],
+            stages=before.stages if before else [],
             store=self.store.root,
             pictures=self.place.pictures if first else None,
             prune=self._prunes(method),
@@ -374,6 +434,7 @@ class Driver:
             parameters=section.fixed | job.swept,
             swept=job.swept,
             fingerprint=job.fingerprint,
+            decided_by=job.decided_by,
             started=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
@@ -386,6 +447,14 @@ class Driver:
         self._record(cell.model_copy(update={"run_id": run}))
         self.screen.ended(handle, _label(flight.job), cell)
         if cell.trial is None:
+            return
+        if self.renewed[cell.method]:
+            more = self._jobs(cell.method, cell.trial, cell.swept, cell.attempt)
+            more = more if self._prunes(cell.method) and cell.state == "complete" else []
+            self.queue.extend(more)
+            self.renewed[cell.method] += len(more) - 1
+            if not self.renewed[cell.method]:
+                self._restore_search(cell.method)
             return
         self._tell_if_complete(cell.method, cell.trial)
         if self._prunes(cell.method) and cell.state == "complete":
@@ -423,16 +492,40 @@ class Driver:
         elif any(cell.state == "pruned" for cell in cells):
             sampler.prune(key)
         elif len(cells) == len(names):
-            objectives = cells[0].objectives
-            sampler.tell(key, {n: fmean(c.objectives[n] for c in cells) for n in objectives})
+            sampler.tell(key, _means(cells))
         else:
             return False
         return True
 
 
+def _means(cells: list[Cell]) -> dict[str, float]:
+    """Each objective, mean over the seeds."""
+    return {name: fmean(c.objectives[name] for c in cells) for name in cells[0].objectives}
+
+
+def _stale(study: Study, stale: dict[str, list[str]]) -> str:
+    """What to say of trials that new ones cannot be compared with."""
+    files: dict[str, list[str]] = {}
+    for file, why in stale.items():
+        for change in why:
+            files.setdefault(change, []).append(file)
+    reasons = [f"{change} ({_several(names)})" for change, names in files.items()]
+    return (
+        f"{study.name}: {len(stale)} recorded trials are stale, for these have changed since: "
+        f"{'; '.join(reasons)}. Their objectives cannot be compared with new ones. Start over with "
+        "--fresh (finished stages that still apply are reused), keep them with --keep (every table "
+        "then marks them), or give the study another name."
+    )
+
+
+def _several(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
 def _job_of(cell: Cell, driver: Driver) -> Job:
     return driver._job(
-        cell.method, cell.trial, cell.swept, cell.seed, cell.attempt, cell.fingerprint
+        cell.method, cell.trial, cell.swept, cell.seed, cell.attempt, cell.decided_by
     )
 
 

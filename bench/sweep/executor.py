@@ -10,7 +10,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Protocol
 
-from bench.sweep.processes import no_main_module
+from bench.measure.pool import end_with_parent
+from bench.measure.processes import no_main_module
 from bench.sweep.trial import Done, Event, Halt, Job, run_trial
 
 
@@ -69,7 +70,7 @@ class LocalExecutor:
         ours, theirs = self._context.Pipe(duplex=False)
         share = max(1, self._cores // self.slots)
         slot = min(set(range(self.slots)) - set(self._slots.values()), default=0)
-        process = self._context.Process(target=_work, args=(theirs, job, share, slot), daemon=True)
+        process = self._context.Process(target=_work, args=(theirs, job, share, slot))
         with no_main_module():
             process.start()
         theirs.close()  # so that the end of the worker is the end of the pipe
@@ -123,12 +124,13 @@ def _work(pipe: Connection, job: Job, threads: int, slot: int) -> None:
     os.environ["OPENCV_FOR_THREADS_NUM"] = str(threads)  # read when OpenCV is first imported
     import torch
 
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(2, 1)  # what a method prints must not stand among the driver's answers
     torch.set_num_threads(threads)
     if torch.cuda.is_available():
         torch.cuda.set_device(slot % torch.cuda.device_count())
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        for event in run_trial(job):
+        for event in run_trial(job.model_copy(update={"workers": threads})):
             pipe.send(event)
         pipe.close()

@@ -4,7 +4,8 @@ import inspect
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,58 +15,107 @@ import numpy as np
 import torch
 
 from bench.data import sets
-from bench.measure.metrics import measure_digest, metric
-from bench.method.contract import find_method, source_digest
+from bench.measure.metrics import metric, metric_digest
+from bench.measure.protocol import protocol
+from bench.method.contract import find_method
+from bench.method.restoring import picture_of
+from bench.records.cell import Cell
+from bench.records.digest import code_digest
 from bench.records.store import content_key
 from bench.study.fields import Study
+from bench.sweep.rows import decided_by, kind_of, protocol_of
 from bench.train.loop import choose_device
-from bench.train.stages import recipe_digest
+from bench.train.stages import loop_digest, method_digest, pixels_digest
+
+SETTINGS = "the study's task, train, select, seeds, sampler or the method's section"
+LOOP = "the training loop"
+PIXELS = "the making of pixels"
+RESTORING = "the restoring of pictures"
+REPORTED = "what the study reports, or how"
+_SCORES_ONLY = (RESTORING, REPORTED, "metric ", "images of ", "protocol ")
+"""Beginnings of the parts that decide scores and no weights."""
 
 
-def objective_digest(study: Study, method: str) -> str:
-    """Returns a hash of all that decides a method's objective, besides parameters and seed."""
-    use = find_method(study.methods[method].use)
-    return content_key(
-        {
-            "search": study.search_digest(method),
-            "source": source_digest(use),
-            "code": [recipe_digest(), measure_digest()],
-            "data": training_data_key(study),
-            "judges": judges(study.select.objectives if study.select else ()),
+class Deciding:
+    """What decides the cells of a study, part by part: name -> hash."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self._parts: dict[str, dict[str, str]] = {}
+
+    def parts(self, method: str, swept: Mapping[str, Any], seed: int) -> dict[str, str]:
+        """Returns all that decides a cell. One that was recorded with other parts is stale."""
+        if method not in self._parts:
+            self._parts[method] = {**self._training(method), **self._scoring(method)}
+        return {**self._parts[method], "parameters": content_key({"seed": seed, **swept})}
+
+    def _training(self, method: str) -> dict[str, str]:
+        """What decides weights, or the pictures of a row without a method."""
+        study, section = self.study, self.study.methods[method]
+        parts = {SETTINGS: study.search_digest(method), **decided_by(study, method)}
+        if kind_of(section) in ("trained", "weights"):
+            parts[f"the code of {section.use}"] = method_digest(find_method(section.use))
+        if kind_of(section) == "trained":
+            parts[LOOP] = loop_digest()
+            parts[PIXELS] = pixels_digest(study.task.degradation)
+            if study.train is not None:
+                name = study.train.dataset
+                parts[f"the training images {name}"] = self._images(name)
+        return parts
+
+    def _scoring(self, method: str) -> dict[str, str]:
+        study = self.study
+        datasets = [*([study.select.dataset] if study.select else []), *study.evaluate.datasets]
+        names = [*(study.select.objectives if study.select else ()), *study.evaluate.metrics]
+        protocols = {protocol_of(study, name) for name in datasets}
+        on = {"datasets": study.methods[method].datasets, **study.evaluate.model_dump(mode="json")}
+        return {
+            RESTORING: restoring_digest(),
+            REPORTED: content_key(on),
+            **{f"images of {name}": self._images(name) for name in datasets},
+            **{f"metric {name}": self._metric(name) for name in names},
+            **{f"protocol {name}": content_key({"rules": rules_of(name)}) for name in protocols},
         }
+
+    @cache  # noqa: B019  as short-lived as the sweep or the status it serves
+    def _images(self, dataset: str) -> str:
+        if sets.missing(dataset):
+            return "missing"
+        task = self.study.task
+        return " ".join(sets.fingerprint(dataset, s, task.degradation) for s in task.scales)
+
+    @staticmethod
+    def _metric(name: str) -> str:
+        return "unavailable" if metric(name).unavailable() else metric_digest(name)
+
+
+@cache
+def restoring_digest() -> str:
+    """Returns a hash of the code between a trained method and its restored 8-bit picture."""
+    return code_digest(picture_of)
+
+
+def rules_of(name: str) -> str:
+    """Returns what a protocol says of scores, its words for people apart."""
+    return repr(replace(protocol(name), name="", title="", lr=""))
+
+
+def changes(cell: Cell, now: Mapping[str, str]) -> list[str]:
+    """Returns what decides a cell today and has changed since it was recorded."""
+    before = cell.decided_by
+    if not before:
+        return [] if cell.fingerprint == content_key(now) else [OLDER]
+    return [name for name in now if before.get(name) != now[name]] + sorted(
+        name for name in before if name not in now
     )
 
 
-def training_data_key(study: Study) -> str:
-    """Returns a hash of the images that are trained and selected on."""
-    names = [section.dataset for section in (study.train, study.select) if section is not None]
-    return content_key({name: _data_key(study, name) for name in names})
+OLDER = "the version of bench: it recorded one hash for everything"
 
 
-def cell_fingerprint(study: Study, method: str, swept: dict[str, Any], seed: int) -> str:
-    """Returns a hash of all that decides a cell; a recorded cell with another one is stale."""
-    return content_key(
-        {
-            "objective": objective_digest(study, method),
-            "swept": swept,
-            "seed": seed,
-            "evaluate": study.evaluate.model_dump(mode="json"),
-            "data": [_data_key(study, name) for name in study.evaluate.datasets],
-            "missing": [n for n in study.evaluate.metrics if metric(n).unavailable()],
-            "judges": judges(study.evaluate.metrics),
-        }
-    )
-
-
-def judges(metrics: Iterable[str]) -> list[str]:
-    """Returns which weights or libraries stand behind metrics, where that may differ."""
-    return [metric(name).identity() for name in metrics]
-
-
-def _data_key(study: Study, dataset: str) -> str:
-    if sets.missing(dataset):
-        return "missing"
-    return sets.fingerprint(dataset, study.task.scale, study.task.degradation)
+def retrains(change: str) -> bool:
+    """Whether a change asks for more than measuring again."""
+    return not change.startswith(_SCORES_ONLY)
 
 
 def environment(study: Study) -> dict[str, str]:
@@ -76,7 +126,11 @@ def environment(study: Study) -> dict[str, str]:
     chosen = choose_device(study.train.device if study.train else "auto")
     gpu = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else ""
     ours = git_state(Path(__file__))
-    files = {name: inspect.getfile(find_method(m.use)) for name, m in study.methods.items()}
+    files = {
+        name: inspect.getfile(find_method(section.use))
+        for name, section in study.methods.items()
+        if kind_of(section) in ("trained", "weights")
+    }
     states = {name: git_state(Path(file)) for name, file in files.items()}
     theirs = {n: f"{s['commit']} {s['tree']}" for n, s in states.items() if s != ours}
     return {

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +32,14 @@ class Sampler:
 
     def __init__(self, folder: Path, study: Study, method: str) -> None:
         self._plan = study
+        self._name = f"{study.name}/{method}"
         self._ranges = study.methods[method].ranges
         self._objectives = study.select.objectives if study.select else ()
         self._space = {name: _distribution(range_) for name, range_ in self._ranges.items()}
         self._open: dict[int, optuna.Trial] = {}
         try:
             self._storage = _storage(folder)
-            self._study = optuna.create_study(
-                storage=self._storage,
-                study_name=f"{study.name}/{method}",
-                # Optuna wants an objective: a grid from which nothing is selected tells it 0
-                directions=study.select.directions if study.select else ["minimize"],
-                load_if_exists=True,
-                pruner=_pruner(study),
-            )
+            self._study = self._create()
         except Exception as error:
             if "database" in str(error).lower() or "schema" in str(error).lower():
                 raise BenchError(
@@ -55,23 +49,75 @@ class Sampler:
                 ) from None
             raise
 
-    def claim(self, digest: dict[str, str]) -> None:
-        """Takes the study for these settings. Raises BenchError if its trials had other ones."""
-        before = self._study.user_attrs.get("digest")
-        if before is None:
-            self._study.set_user_attr("digest", digest)
-        elif before != digest:
-            changed = [key for key in digest if before.get(key) != digest[key]]
-            raise BenchError(
-                f"{self._study.study_name}: its {len(self._study.trials)} recorded trials were "
-                f"made with other settings; changed since: {', '.join(changed)}. Their objectives "
-                "cannot be compared with new ones. Give the study another name, or start over with "
-                "--fresh (finished stages that still apply are reused)."
+    def _create(self) -> optuna.Study:
+        select = self._plan.select
+        return optuna.create_study(
+            storage=self._storage,
+            study_name=self._name,
+            # Optuna wants an objective: a grid from which nothing is selected tells it 0
+            directions=select.directions if select else ["minimize"],
+            load_if_exists=True,
+            pruner=_pruner(self._plan),
+        )
+
+    def restore(self, finished: Mapping[int, tuple[dict[str, Any], dict[str, float]]]) -> None:
+        """Makes the finished trials those given: key -> (parameters, objectives).
+
+        Optuna lets no value of a finished trial change, so the study is written anew where one has.
+        A driver killed in between finds no trial at all, and restores them from its records.
+        """
+        trials = self._study.get_trials(deepcopy=True)
+        given = {
+            key: (swept, self._values(values))
+            for key, (swept, values) in finished.items()
+            if self._fits(swept) and set(self._objectives) <= values.keys()
+        }
+        complete = {
+            trial.user_attrs["key"]: trial
+            for trial in trials
+            if trial.state == TrialState.COMPLETE and "key" in trial.user_attrs
+        }
+        if all(key in complete and complete[key].values == v for key, (_, v) in given.items()):
+            return
+        for key, (swept, values) in given.items():
+            if key in complete:
+                complete[key].values = values
+                continue
+            trials.append(
+                optuna.trial.create_trial(
+                    params=swept, distributions=self._space, values=values, user_attrs={"key": key}
+                )
             )
+        self.delete()
+        self._study.add_trials(trials)
+
+    def _fits(self, swept: Mapping[str, Any]) -> bool:
+        """Whether parameters lie in the ranges of today."""
+        return swept.keys() == self._space.keys() and all(
+            space._contains(space.to_internal_repr(swept[name]))
+            for name, space in self._space.items()
+        )
+
+    def retry(self, key: int, swept: dict[str, Any], attempt: int) -> None:
+        """Gives a trial that failed another attempt, with the same parameters."""
+        if not any(
+            trial.user_attrs.get("key") == key
+            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        ):
+            self._wait(key, swept, attempt + 1)
+
+    def _wait(self, key: int, parameters: dict[str, Any], attempt: int) -> None:
+        again = optuna.trial.create_trial(
+            state=TrialState.WAITING,
+            system_attrs={"fixed_params": parameters},
+            user_attrs={"key": key, "attempt": attempt},
+        )
+        self._study.add_trial(again)
 
     def delete(self) -> None:
         """Forgets every trial."""
-        optuna.delete_study(study_name=self._study.study_name, storage=self._storage)
+        optuna.delete_study(study_name=self._name, storage=self._storage)
+        self._study, self._open = self._create(), {}
 
     def keys(self) -> dict[int, TrialState]:
         """Returns the state of the newest attempt at each key."""
@@ -119,7 +165,10 @@ class Sampler:
 
     def tell(self, key: int, objectives: dict[str, float]) -> None:
         """Records a finished trial."""
-        self._tell(key, [objectives[name] for name in self._objectives] or [0.0], None)
+        self._tell(key, self._values(objectives), None)
+
+    def _values(self, objectives: Mapping[str, float]) -> list[float]:
+        return [objectives[name] for name in self._objectives] or [0.0]
 
     def fail(self, key: int) -> None:
         """Records a trial that has no value; it is not tried again."""
@@ -163,14 +212,8 @@ class Sampler:
         if not any(
             t.state == TrialState.WAITING and t.user_attrs.get("key") == key for t in trials
         ):
-            again = optuna.trial.create_trial(
-                state=TrialState.WAITING,
-                system_attrs={
-                    "fixed_params": {**lost.system_attrs.get("fixed_params", {}), **lost.params}
-                },
-                user_attrs={"key": key, "attempt": lost.user_attrs.get("attempt", 0) + 1},
-            )
-            self._study.add_trial(again)
+            fixed = lost.system_attrs.get("fixed_params", {})
+            self._wait(key, {**fixed, **lost.params}, lost.user_attrs.get("attempt", 0) + 1)
         self._study.tell(number, state=TrialState.FAIL)
 
     def running(self) -> list[int]:

@@ -237,5 +237,5 @@ def _finite(value: float) -> float:
 def _per_image(cell: Cell) -> dict[str, Any]:
     """The table that MLflow shows: columns and rows."""
     columns = ["dataset", "scale", "image", "metric", "protocol", "value"]
-    rows = [[*s[:-1], s.value if math.isfinite(s.value) else str(s.value)] for s in cell.scores]
+    rows = [[*s[:5], s.value if math.isfinite(s.value) else str(s.value)] for s in cell.scores]
     return {"columns": columns, "data": rows}

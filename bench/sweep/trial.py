@@ -9,33 +9,50 @@ import io
 import math
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 
 from bench.data import sets
+from bench.data.benchmark import Benchmark, open_benchmark
 from bench.data.degrade import imresize
+from bench.data.images import write_image
 from bench.data.pixels import Image, Input, as_rgb
 from bench.errors import BenchError, Diverged
-from bench.measure.evaluate import Measured, evaluate, load_scorers
-from bench.measure.protocol import usual_protocol
-from bench.method.contract import Method, build_method, find_method
-from bench.records.cell import Cell, TrainedStage, label_of
-from bench.records.store import Store
+from bench.measure.evaluate import Evaluated, Restore, evaluate, rows_of, used
+from bench.measure.meter import Meter
+from bench.measure.metrics import examinations_of, labels_of, metric
+from bench.measure.protocol import protocol
+from bench.measure.scores import ScoreStore
+from bench.method.contract import Method
+from bench.method.restoring import restoring
+from bench.records.cell import Cell, Score, TrainedStage, UsedDataset, label_of
+from bench.records.store import Store, content_key
 from bench.study.fields import Study
 from bench.sweep.identity import environment
-from bench.train.loop import Progress, choose_device
-from bench.train.stages import Note, train_stages
+from bench.sweep.rows import (
+    kind_of,
+    measured_on,
+    methods_of,
+    protocol_of,
+    scales_of,
+    source_of,
+)
+from bench.train.loop import MARKS, Note, Progress, choose_device
+from bench.train.stages import load_stages, train_stages
 
 STRIPS = 3  # sample pictures of each set that go into the run's record
 STRIP = 160  # their side in HR pixels
-REPORTS = 4  # times that a trial under a pruner reports
+REPORTS = MARKS  # times that a trial under a pruner reports
+UNCHOSEN = ("folder", "reference")  # rows of pictures that the sampler has no say in
 
 
 class Job(BaseModel):
@@ -49,13 +66,28 @@ class Job(BaseModel):
     swept: dict[str, Any] = {}
     seed: int
     attempt: int = 0
-    fingerprint: str = ""
-    """Of the cell that the job gives."""
+    decided_by: dict[str, str] = {}
+    """Of the cell that the job gives, as its `kept`."""
+    kept: list[str] = []
+    stages: list[TrainedStage] = []
+    """Of a trial that is only measured again: its weights are taken from these."""
     store: Path
     pictures: Path | None = None
     """Where restored images go; None keeps none."""
     prune: bool = False
     """Whether to report the objective while training."""
+    workers: int = 1
+    """Processes that score beside the training device."""
+
+    @property
+    def file_name(self) -> str:
+        """Of the record that the job gives."""
+        return Cell.name_file(self.method, self.trial, self.seed)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the record that the job gives."""
+        return content_key(self.decided_by)
 
 
 @dataclass(frozen=True)
@@ -102,46 +134,57 @@ class Halt:
 Event = Progress | Note | Report | Strip | Scored | Done | Halt
 
 
+@dataclass
+class Result:
+    """What a trial has come to; the fields of its Cell."""
+
+    parameters: dict[str, Any]
+    state: Literal["complete", "failed"] = "complete"
+    reason: str = ""
+    remarks: list[str] = field(default_factory=list)
+    objectives: dict[str, float] = field(default_factory=dict)
+    scores: list[Score] = field(default_factory=list)
+    unavailable: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    datasets: dict[str, UsedDataset] = field(default_factory=dict)
+    assessors: dict[str, str] = field(default_factory=dict)
+    examined: dict[str, dict[str, float | str]] = field(default_factory=dict)
+    stages: list[TrainedStage] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+
+
 def run_trial(job: Job) -> Iterator[Event]:
     """Trains and measures one method under one seed; ends with Done or Halt, whatever happens."""
     started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    trained: list[TrainedStage] = []
-    found, objectives = Measured(), dict[str, float]()
-    parameters: dict[str, Any] = {**job.study.methods[job.method].fixed, **job.swept}
-    state, reason, about = "complete", "", dict[str, str]()
-    told: Sequence[str] = ()
+    section = job.study.methods[job.method]
+    result = Result({**section.fixed, **job.swept})
     try:
-        about = environment(job.study)
-        method = make_method(job.study, job.method, job.swept, job.seed)
-        parameters, told = method.hyperparameters, method.remarks
-        yield from _train_and_measure(job, method, trained, found, objectives)
+        result.environment = environment(job.study)
+        yield from _train_and_measure(job, result)
     except (BenchError, Diverged) as error:
-        state, reason = "failed", str(error)
+        result.state, result.reason = "failed", str(error)
     except Exception as error:  # a trial that fails is recorded, and the sweep goes on
         if disk_is_full(error):
             yield Halt(f"the disk is full ({getattr(error, 'filename', None) or job.store})")
             return
-        state, reason = "failed", f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+        text = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+        result.state, result.reason = "failed", text
     yield Done(
         Cell(
             study=job.study.name,
             method=job.method,
-            use=job.study.methods[job.method].use,
+            use=section.use or kind_of(section),
             trial=job.trial,
             seed=job.seed,
             attempt=job.attempt,
-            state=state,
-            reason=reason,
-            parameters=parameters,
             swept=job.swept,
-            objectives=objectives,
-            stages=trained,
-            remarks=list(told),
             fingerprint=job.fingerprint,
+            decided_by=job.decided_by,
+            kept=job.kept,
             started=started,
             seconds=time.monotonic() - began,
-            environment=about,
-            **vars(found),
+            **vars(result),
         )
     )
 
@@ -157,76 +200,159 @@ def disk_is_full(error: BaseException | None) -> bool:
     return False
 
 
-def make_method(study: Study, name: str, swept: dict[str, Any], seed: int) -> Method:
-    """Returns a method of a study, its weights initialised under the seed."""
-    section = study.methods[name]
-    torch.manual_seed(seed)
-    return build_method(find_method(section.use), {**section.fixed, **swept}, study.task.scale)
-
-
-def _train_and_measure(
-    job: Job,
-    method: Method,
-    trained: list[TrainedStage],
-    found: Measured,
-    objectives: dict[str, float],
-) -> Iterator[Event]:
-    study, store = job.study, Store(job.store)
+def _train_and_measure(job: Job, result: Result) -> Iterator[Event]:
+    """Goes through the scales: trains, measures the objectives, then all that is reported."""
+    study = job.study
     device = choose_device(study.train.device if study.train else "auto")
-    scorers = load_scorers(study.evaluate.metrics, device, found)
+    store = ScoreStore(job.store / "scores.db")
+    metrics = [*(study.select.objectives if study.select else ()), *study.evaluate.metrics]
+    with Meter(metrics, device=str(device), workers=job.workers, store=store) as meter:
+        result.unavailable = {
+            name: why for name, why in meter.unavailable.items() if name in study.evaluate.metrics
+        }
+        result.assessors = labels_of(meter.names)
+        result.examined = examinations_of(meter.names)
+        objectives: dict[str, list[float]] = {}
+        if kind_of(study.methods[job.method]) in ("folder", "reference"):
+            source = source_of(study, job.method)
+            for scale in scales_of(study, job.method):
+                yield from _measure_scale(job, scale, source, meter, result, objectives)
+        else:
+            yield from _with_methods(job, device, meter, result, objectives)
+        result.objectives = {name: fmean(values) for name, values in objectives.items()}
+        order = {name: place for place, name in enumerate(study.evaluate.metrics)}
+        result.scores.sort(key=lambda s: order[s.metric])
+        result.skipped |= measured_on(study, job.method)[1]
+
+
+def _with_methods(
+    job: Job,
+    device: torch.device,
+    meter: Meter,
+    result: Result,
+    objectives: dict[str, list[float]],
+) -> Iterator[Event]:
+    study = job.study
+    for scales, method in methods_of(study, job.method, job.swept, job.seed):
+        result.parameters, result.remarks = method.hyperparameters, list(method.remarks)
+        yield from _train(job, method, scales[0], device, meter, result)
+        for scale in scales:
+            source = partial(_restoring, method.at(scale))
+            yield from _measure_scale(job, scale, source, meter, result, objectives)
+    if len(study.task.scales) > 1:
+        result.parameters = {k: v for k, v in result.parameters.items() if k != "scale"}
+
+
+def _restoring(method: Method, benchmark: Benchmark) -> Restore:
+    return restoring(method)
+
+
+def _train(
+    job: Job, method: Method, scale: int, device: torch.device, meter: Meter, result: Result
+) -> Iterator[Event]:
+    """Trains a method, or takes it from the store; reports on the way if there is a pruner."""
+    study, store = job.study, Store(job.store)
+    task, section = study.task.at(scale), study.methods[job.method]
+    if kind_of(section) == "weights":
+        method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return
+    known = [stage for stage in job.stages if stage.scale in (0, scale)]
+    if known:
+        yield from load_stages(method, known, store, device, result.stages)
+        return
     last = [stage.name for stage in method.stages()][-1:]
+    first = scales_of(study, job.method).index(scale) * REPORTS
     reported = 0
-    for item in train_stages(method, study.task, study.train, job.seed, store, trained):
+    row = section.train
+    for item in train_stages(method, task, study.train, job.seed, store, result.stages, row):
         yield item
         if not (job.prune and isinstance(item, Progress) and [item.stage] == last):
             continue
         if (quarter := item.step * REPORTS // item.steps) > reported and item.step < item.steps:
             reported = quarter
             training = method.training
-            yield Report(quarter, *_objectives(study, method.eval(), scorers).values())
+            means = _objectives(study, scale, restoring(method.eval().at(scale)), meter)
+            yield Report(first + quarter, *means.values())
             method.train(training)
-    if study.select is not None:
-        objectives.update(_objectives(study, method, scorers))
-    for dataset in study.evaluate.datasets:
-        yield from _measure(job, method, dataset, scorers, found)
 
 
-def _objectives(study: Study, method: Method, scorers: Any) -> dict[str, float]:
+def _measure_scale(
+    job: Job,
+    scale: int,
+    source: Callable[[Benchmark], Restore],
+    meter: Meter,
+    result: Result,
+    objectives: dict[str, list[float]],
+) -> Iterator[Event]:
+    study = job.study
+    if study.select is not None and kind_of(study.methods[job.method]) not in UNCHOSEN:
+        selection = open_benchmark(study.select.dataset, scale, study.task.degradation)
+        for name, value in _objectives(study, scale, source(selection), meter).items():
+            objectives.setdefault(name, []).append(value)
+    for dataset, at in measured_on(study, job.method)[0]:
+        if at == scale:
+            yield from _measure(job, dataset, scale, source, meter, result)
+
+
+def _objectives(study: Study, scale: int, restore: Restore, meter: Meter) -> dict[str, float]:
     """Returns the mean of each objective's metric over the selection set."""
     assert study.select is not None
-    chosen = {name: scorers[name] for name in study.select.objectives}
-    found, dataset, scale = Measured(), study.select.dataset, study.task.scale
-    for _ in evaluate(
-        method, dataset, scale, chosen, protocol_of(study, dataset), found,
-        degradation=study.task.degradation,
-    ):  # fmt: skip
-        pass
-    values = {name: found.mean(dataset, name) for name in chosen}
+    chosen, dataset = study.select.objectives, study.select.dataset
+    rules = protocol(protocol_of(study, dataset))
+    benchmark = open_benchmark(dataset, scale, study.task.degradation)
+    images = list(evaluate(restore, benchmark, meter, rules.name, chosen))
+    reasons = [f"{n}: {why}" for n, why in meter.unavailable.items() if n in chosen]
+    reasons += [
+        f"{name} on {dataset}/{image.stem}: {score.why}"
+        for image in images
+        for name, score in image.scores.items()
+        if score.why
+    ]
+    values = {
+        name: rules.pool(name, (i.scores[name].value for i in images if name in i.scores))
+        for name in chosen
+    }
     if lacking := [name for name, value in values.items() if math.isnan(value)]:
-        reasons = [f"{place}: {why}" for place, why in found.unavailable.items()]
         raise BenchError(f"no value for the objective {lacking[0]}: {'; '.join(reasons)}")
     return values
 
 
 def _measure(
-    job: Job, method: Method, dataset: str, scorers: Any, found: Measured
+    job: Job,
+    dataset: str,
+    scale: int,
+    source: Callable[[Benchmark], Restore],
+    meter: Meter,
+    result: Result,
 ) -> Iterator[Event]:
-    """Scores one reported set, keeps its pictures, and makes a few strips of them."""
-    scale, degradation = job.study.task.scale, job.study.task.degradation
-    name = Cell.name_file(job.method, job.trial, job.seed)
-    save = job.pictures / name if job.pictures else None
-    rules = protocol_of(job.study, dataset)
-    images = evaluate(
-        method, dataset, scale, scorers, rules, found, degradation=degradation, save=save
-    )
-    for count, (stem, lr, sr, hr) in enumerate(images, start=1):
+    """Scores one benchmark, keeps its pictures, and makes a few samples of them."""
+    study, key = job.study, job.study.key(dataset, scale)
+    if why := sets.missing(dataset):
+        result.missing[dataset] = why
+        return
+    benchmark = open_benchmark(dataset, scale, study.task.degradation)
+    reference_only = kind_of(study.methods[job.method]) == "reference"
+    metrics = [n for n in study.evaluate.metrics if not (reference_only and metric(n).reference)]
+    try:
+        restore = source(benchmark)
+    except BenchError as error:
+        result.skipped[key] = str(error)
+        return
+    result.datasets[key] = used(benchmark)
+    rules, label = protocol_of(study, dataset), label_of(key)
+    images: dict[str, Evaluated] = {}
+    for image in evaluate(restore, benchmark, meter, rules, metrics):
         if job.pictures is not None:
-            reference = job.pictures / "reference" / label_of(dataset) / f"{stem}.png"
-            if hr is not None and not reference.exists():
-                sets.write_image(reference, hr)
-        if count <= STRIPS:
-            yield Strip(label_of(dataset), stem, _strip(lr, sr, hr, scale))
-        yield Scored(dataset, stem, count, found.datasets[dataset].count)
+            reference = job.pictures / "reference" / label / f"{image.stem}.png"
+            if image.hr is not None and not reference.exists():
+                write_image(reference, image.hr)
+            write_image(job.pictures / job.file_name / label / f"{image.stem}.png", image.sr)
+        if len(images) < STRIPS:
+            yield Strip(label, image.stem, _strip(image.lr, image.sr, image.hr, scale))
+        images[image.stem] = image.without_pixels()
+        yield Scored(dataset, image.stem, len(images), len(benchmark.pairs))
+    for pair in benchmark.pairs:
+        result.scores += rows_of(benchmark, rules, images[pair.stem])
 
 
 def _strip(lr: Input, sr: Image, hr: Image | None, scale: int) -> bytes:
@@ -248,27 +374,3 @@ def _strip(lr: Input, sr: Image, hr: Image | None, scale: int) -> bytes:
     buffer = io.BytesIO()
     Pillow.fromarray(np.concatenate(panels, axis=1)).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def seeds_of(study: Study, name: str) -> tuple[int, ...]:
-    """Returns the seeds a method is run under: one if it has nothing to train."""
-    section = study.methods[name]
-    values = {key: range_.sample() for key, range_ in section.ranges.items()}
-    with torch.device("meta"):
-        method = build_method(find_method(section.use), section.fixed | values, study.task.scale)
-    return study.budget.seeds if method.stages() else study.budget.seeds[:1]
-
-
-def planned_cells(study: Study) -> int:
-    """Returns how many records a finished sweep has: trials times seeds, baselines included."""
-    return sum(
-        len(seeds_of(study, name)) * (study.trials_of(name) if section.ranges else 1)
-        for name, section in study.methods.items()
-    )
-
-
-def protocol_of(study: Study, dataset: str) -> str:
-    """Returns the name of the protocol that the study's numbers on a set are measured under."""
-    chosen = study.evaluate.protocol
-    name = chosen if isinstance(chosen, str) else chosen.get(dataset, "auto")
-    return usual_protocol(dataset, study.task.kind) if name == "auto" else name

@@ -5,30 +5,13 @@ import time
 from typing import Any
 
 from bench.records.cell import Cell
+from bench.study.words import duration
+from bench.sweep.screen import Screen as Screen
 from bench.sweep.trial import Scored
 from bench.train.loop import Progress
 from bench.train.stages import Note
 
 LINE_EVERY = 10.0  # seconds between lines about one running trial
-
-
-class Screen:
-    """Shows nothing; also what the driver tells a screen."""
-
-    def begin(self, total: int, done: int) -> None:
-        """The sweep has `total` trials (times seeds), `done` of which have a record."""
-
-    def event(self, handle: int, label: str, event: Any) -> None:
-        """Something happened in a running trial."""
-
-    def ended(self, handle: int, label: str, cell: Cell) -> None:
-        """A trial has a record."""
-
-    def note(self, text: str) -> None:
-        """Something worth a line."""
-
-    def close(self) -> None:
-        """The sweep has ended."""
 
 
 def make_screen() -> Screen:
@@ -145,14 +128,3 @@ def outcome(cell: Cell) -> str:
     reused = [stage.name for stage in cell.stages if stage.reused]
     stored = f"; from the store: {', '.join(reused)}" if reused else ""
     return f"{values or 'measured'} ({cell.seconds:.1f} s{stored})"
-
-
-def duration(seconds: float) -> str:
-    """Returns a short text for people.
-
-    >>> duration(42), duration(150), duration(7300)
-    ('42 s', '2.5 min', '2.0 h')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,25 +1,42 @@
-"""The one training loop: precision, memory format, schedule, checkpoints."""
+"""The one training loop: precision, memory format, blocks, checkpoints."""
 
-import math
 import time
 from collections.abc import Generator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.errors import BenchError, Diverged, unknown
 from bench.method.contract import Batch, Method, Stage
+from bench.method.precision import ieee_fp32
+from bench.method.recipe import Recipe
+from bench.train.checkpoint import State, read_checkpoint, write_checkpoint
+from bench.train.curves import (
+    Curves,
+    History,
+    add_points,
+    check_finite,
+    check_point,
+    keep_losses,
+)
+from bench.train.optimizers import (
+    Average,
+    Optimizers,
+    make_optimizers,
+    set_learning_rates,
+)
 from bench.train.patches import Patches
+from bench.train.plan import Plan
 
-POINTS = 100  # of each loss curve
-EXPLODED = 100.0  # times the first points of the curve
-History = list[tuple[int, dict[str, float]]]
-Curves = dict[str, NDArray[np.float32]]
-"""Loss -> its value at each update, `(steps,)`; NaN where a step did not compute it."""
+BLOCK = 2.0
+"""Seconds between two signs of life. A GPU is waited for, losses are looked at, and a checkpoint
+may be written only then."""
+MARKS = 4
+"""A block also ends at each quarter of a training, so that a pruner always looks at the same."""
 
 
 @dataclass(frozen=True)
@@ -34,23 +51,10 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A stage with everything filled in, and the key that all of it makes."""
+class Note:
+    """Something worth a line of text, such as a stage that begins."""
 
-    stage: Stage
-    owner: Method
-    key: str
-    dataset: str
-    scale: int
-    degradation: str
-    steps: int
-    patch: int
-    batch: int
-    learning_rate: float
-    halve_at: tuple[int, ...]
-    seed: int
-    precision: str
-    device: str
+    text: str
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -78,83 +82,136 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 def run_steps(
     plan: Plan, patches: Patches, device: torch.device, path: Path
-) -> Generator[Progress, None, tuple[History, Curves, float]]:
+) -> Generator[Progress | Note, None, tuple[History, Curves, float]]:
     """Makes all updates of a stage; returns the points of its loss curve, the losses of every
     update, and the seconds it took.
 
     An update depends on weights, optimizer state, seed and step alone, so a training that goes on
-    from a checkpoint ends bit by bit where an uninterrupted one does.
+    from the checkpoint at `path` ends bit by bit where an uninterrupted one does. At each Progress,
+    and at the end, the method has the average of its weights if the recipe asks for one.
     """
-    owner, stage = plan.owner, plan.stage
-    owner.train()
-    owner.requires_grad_(True)
-    optimizers = make_optimizers(plan)
-    history: History = []
-    curves: Curves = {}
-    step, seconds = _resume(path, owner, optimizers, history, curves, device)
-    every = max(1, plan.steps // POINTS)
+    training = _Training(plan, patches, device)
+    state, note = read_checkpoint(path)
+    if note:
+        yield Note(f"stage {plan.stage.name}: {note}. It begins anew.")
+    if state is not None:
+        training.load(state)
+    average, history = training.average, History()
+    add_points(history, training.curves, plan.steps, training.step)
     saved_at, save_cost = time.monotonic(), 0.0
-    while step < plan.steps:
-        began = time.monotonic()
-        found: dict[str, list[tuple[int, Tensor]]] = {}
-        for _ in range(every - step % every):
-            _set_learning_rate(optimizers, plan, step)
-            torch.manual_seed(_seed_of(plan.seed, step))
-            batch = patches.batch(
-                step, plan.batch, plan.patch, plan.scale, seed=plan.seed, device=device
-            )
-            for name, value in update(owner, stage, batch, optimizers, plan).items():
-                found.setdefault(name, []).append((step, value))
-            step += 1
-            if step == plan.steps:
-                break
-        taken = step - (history[-1][0] if history else 0)
-        point = {name: _keep(curves, name, plan.steps, pairs) for name, pairs in found.items()}
-        history.append((step, point))
-        seconds += time.monotonic() - began
-        check_losses(plan, history)
-        yield Progress(stage.name, step, plan.steps, point, taken / (time.monotonic() - began))
-        if time.monotonic() - saved_at > max(2.0, 50 * save_cost):  # at most 2 % of the time
+    while training.step < plan.steps:
+        with ieee_fp32() if plan.precision == "fp32" else nullcontext():
+            progress = training.block(history)
+        with average.in_place() if average else nullcontext():
+            yield progress
+        if time.monotonic() - saved_at > max(BLOCK, 50 * save_cost):  # at most 2 % of the time
             began = time.monotonic()
-            _write_checkpoint(path, owner, optimizers, history, curves, step, seconds)
+            write_checkpoint(path, training.state())
             saved_at, save_cost = time.monotonic(), time.monotonic() - began
-    return history, curves, seconds
+    if average:
+        average.put()
+    return history, training.curves, training.seconds
 
 
-def _keep(curves: Curves, name: str, steps: int, pairs: list[tuple[int, Tensor]]) -> float:
-    """Puts a loss's values since the last point into its curve; returns their mean."""
-    curve = curves.setdefault(name, np.full(steps, np.nan, np.float32))
-    values = torch.stack([value for _, value in pairs]).cpu().numpy()  # waits for a GPU only here
-    curve[[step for step, _ in pairs]] = values
-    return float(values.mean(dtype=np.float64))
+class _Training:
+    """A stage under way: all that a checkpoint holds."""
 
+    def __init__(self, plan: Plan, patches: Patches, device: torch.device) -> None:
+        self.plan, self.patches, self.device = plan, patches, device
+        plan.owner.train()
+        plan.owner.requires_grad_(True)
+        self.optimizers = make_optimizers(plan)
+        decay = plan.recipe.average
+        self.average = Average(plan.trained(), decay) if decay else None
+        self.curves: Curves = {}
+        self.step, self.seconds, self.pace = 0, 0.0, 0.0
 
-def make_optimizers(plan: Plan) -> dict[str, torch.optim.Adam]:
-    """Returns an Adam for each named loss of the stage."""
-    return {
-        name: torch.optim.Adam(list(parameters), lr=plan.learning_rate, fused=True)
-        for name, parameters in plan.owner.optimizers(plan.stage).items()
-    }
+    def block(self, history: History) -> Progress:
+        """Makes as many updates as fit into BLOCK seconds, one in the first block.
+
+        Raises Diverged for losses that are not finite or have exploded.
+        """
+        plan, first, began = self.plan, self.step, time.monotonic()
+        losses: dict[str, list[tuple[int, Tensor]]] = {}
+        try:
+            # counted ahead, because a GPU may be far behind the clock of the CPU
+            for _ in range(self._updates()):
+                for name, value in self._update().items():
+                    losses.setdefault(name, []).append((self.step, value))
+                self.step += 1
+                if time.monotonic() - began > BLOCK:
+                    break
+            means, broken = keep_losses(self.curves, plan.steps, losses)
+            until = self.step if broken is None else broken[0]
+            for _ in range(add_points(history, self.curves, plan.steps, until)):
+                check_point(history, self.optimizers, plan.stage.name)
+            check_finite(broken, plan.stage.name)
+        except Diverged as error:
+            raise Diverged(f"{error} The learning rate is {_rate_text(plan.recipe)}.") from error
+        spent = time.monotonic() - began
+        self.seconds += spent
+        self.pace = spent / (self.step - first)
+        return Progress(plan.stage.name, self.step, plan.steps, means, 1 / max(self.pace, 1e-9))
+
+    def _updates(self) -> int:
+        """How many updates the next block has, at the pace of the last one."""
+        steps = self.plan.steps
+        mark = -(-steps * (self.step * MARKS // steps + 1) // MARKS)  # rounded up
+        fitting = max(1, int(BLOCK / self.pace)) if self.pace else 1
+        return min(mark - self.step, fitting)
+
+    def _update(self) -> dict[str, Tensor]:
+        plan, step = self.plan, self.step
+        set_learning_rates(self.optimizers, plan.recipe, step)
+        torch.manual_seed(_seed_of(plan.seed, step))
+        batch = self.patches.batch(
+            step, plan.batch, plan.patch, plan.scale, seed=plan.seed, device=self.device
+        )
+        losses = update(plan.owner, plan.stage, batch, self.optimizers, plan)
+        if self.average:
+            self.average.add(step)
+        return losses
+
+    def state(self) -> State:
+        """Returns what a checkpoint holds."""
+        return {
+            "weights": self.plan.owner.state_dict(),
+            "optimizers": {name: each.state_dict() for name, each in self.optimizers.items()},
+            "average": self.average.values if self.average else [],
+            "curves": {n: torch.from_numpy(curve[: self.step]) for n, curve in self.curves.items()},
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+
+    def load(self, state: State) -> None:
+        """Goes on from a checkpoint."""
+        self.plan.owner.load_state_dict(state["weights"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        if self.average:
+            self.average.load(state["average"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        for name, curve in state["curves"].items():
+            self.curves[name] = np.full(self.plan.steps, np.nan, np.float32)
+            self.curves[name][: self.step] = curve.numpy()
 
 
 def _seed_of(seed: int, step: int) -> int:
     return (seed * 1_000_003 + step) % 2**63
 
 
-def _set_learning_rate(
-    optimizers: Mapping[str, torch.optim.Optimizer], plan: Plan, step: int
-) -> None:
-    rate = plan.learning_rate * 0.5 ** sum(step >= at for at in plan.halve_at)
-    for optimizer in optimizers.values():
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+def _rate_text(recipe: Recipe) -> str:
+    rate = recipe.learning_rate
+    if isinstance(rate, dict):
+        return ", ".join(f"{value:g} for {name}" for name, value in rate.items())
+    return f"{rate:g}"
 
 
 def update(
     owner: Method,
     stage: Stage,
     batch: Batch,
-    optimizers: Mapping[str, torch.optim.Optimizer],
+    optimizers: Optimizers,
     plan: Plan,
 ) -> dict[str, Tensor]:
     """Runs one training step and makes the step of each optimizer that has a loss in it."""
@@ -175,63 +232,6 @@ def update(
             optimizer.zero_grad(set_to_none=True)
             # `inputs` keeps a generator's loss from leaving gradients in the discriminator.
             torch.autograd.backward(loss, inputs=parameters)
+            if plan.recipe.clip:
+                torch.nn.utils.clip_grad_norm_(parameters, plan.recipe.clip)
             optimizer.step()
-
-
-def check_losses(plan: Plan, history: History) -> None:
-    """Raises Diverged when a loss is not finite, or far above where it began."""
-    step, point = history[-1]
-    trained = plan.owner.optimizers(plan.stage)
-    for name, value in point.items():
-        where = f"stage {plan.stage.name}: {name} at step {step}"
-        hint = f"The learning rate is {plan.learning_rate:g}."
-        if not math.isfinite(value):
-            raise Diverged(f"{where} is {value}. {hint}")
-        early = [abs(losses[name]) for _, losses in history[:-1][:5] if name in losses]
-        first = max(early, default=abs(value))
-        # below 1, where a critic's loss may begin at nothing, only infinity counts
-        if name in trained and abs(value) > EXPLODED * max(first, 1.0):
-            raise Diverged(f"{where} is {value:.4g}, at the beginning {first:.4g}. {hint}")
-
-
-def _write_checkpoint(
-    path: Path,
-    owner: Method,
-    optimizers: Mapping[str, torch.optim.Optimizer],
-    history: History,
-    curves: Curves,
-    step: int,
-    seconds: float,
-) -> None:
-    state = {
-        "weights": owner.state_dict(),
-        "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
-        "history": history,
-        "curves": {name: torch.from_numpy(curve) for name, curve in curves.items()},
-        "step": step,
-        "seconds": seconds,
-    }
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "wb") as file:  # given a path, torch does not say when the disk is full
-        torch.save(state, file)
-    temporary.replace(path)
-
-
-def _resume(
-    path: Path,
-    owner: Method,
-    optimizers: Mapping[str, torch.optim.Optimizer],
-    history: History,
-    curves: Curves,
-    device: torch.device,
-) -> tuple[int, float]:
-    """Loads the last checkpoint if there is one; returns the step and the seconds spent so far."""
-    if not path.is_file():
-        return 0, 0.0
-    state = torch.load(path, map_location=device, weights_only=True)
-    owner.load_state_dict(state["weights"])
-    for name, optimizer in optimizers.items():
-        optimizer.load_state_dict(state["optimizers"][name])
-    history.extend((step, point) for step, point in state["history"])
-    curves.update((name, curve.cpu().numpy()) for name, curve in state["curves"].items())
-    return state["step"], state["seconds"]

@@ -1,9 +1,7 @@
 """A method goes through its stages; each is trained once for equal content, then shared."""
 
-import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,44 +10,48 @@ import numpy as np
 import torch
 
 from bench.data import sets
+from bench.data.degrade import find_degradation
+from bench.data.sets import Pair
 from bench.errors import BenchError, Diverged
-from bench.method.contract import Method, Stage, source_digest
+from bench.method.contract import Method, Stage
+from bench.method.precision import ieee_fp32
+from bench.method.recipe import Recipe, lay, layers
 from bench.records.cell import LAST_UPDATES, TrainedStage
+from bench.records.digest import code_digest
 from bench.records.store import Store, content_key
 from bench.study.fields import TaskSection, TrainSection
-from bench.train.loop import (
-    History,
-    Plan,
-    Progress,
-    choose_device,
-    choose_precision,
-    run_steps,
-)
+from bench.study.recipe import RecipeSection
+from bench.train.curves import History
+from bench.train.loop import Note as Note
+from bench.train.loop import Progress, choose_device, choose_precision, run_steps
+from bench.train.optimizers import rates
 from bench.train.patches import Patches
+from bench.train.plan import Plan
 from bench.train.targets import read_targets, write_targets
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something worth a line of text, such as a stage that begins."""
-
-    text: str
-
 
 Trained = Iterator[Progress | Note]
 
 
 def plan_stages(
-    method: Method, task: TaskSection, train: TrainSection | None, seed: int
+    method: Method,
+    task: TaskSection,
+    train: TrainSection | None,
+    seed: int,
+    row: RecipeSection | None = None,
 ) -> list[Plan]:
     """Returns a method's stages in order, each with its key in the store.
 
-    Raises BenchError where a stage leaves something to a study that has no `train` section.
+    row: the recipe that a study has for this method alone. Raises BenchError where a stage leaves
+    something to a study that does not say it.
     """
     plans: list[Plan] = []
     keys: list[str] = []
     for stage in method.stages():
-        plan = _plan(method, stage, task, train, seed, keys)
+        try:
+            plan = _plan(method, stage, task, train, row, seed, keys)
+        except BenchError as error:
+            name = f"{type(method).__name__}, stage {stage.name!r}"
+            raise BenchError(f"{name}: {error}") from None
         keys.append(plan.key)
         plans.append(plan)
     return plans
@@ -60,73 +62,84 @@ def _plan(
     stage: Stage,
     task: TaskSection,
     train: TrainSection | None,
+    row: RecipeSection | None,
     seed: int,
     before: list[str],
 ) -> Plan:
     owner = stage.trains or method
     degradation = stage.degradation or task.degradation
     scale = 1 if degradation == "none" else owner.hyperparameters.get("scale", task.scale)
-    train = train or _train_of_stage(method, stage)
-    device = choose_device(train.device)
+    dataset = stage.dataset or (train.dataset if train else "")
+    recipe = lay(layers(stage.recipe, train, row, stage.seed is not None)).filled()
+    if not dataset or (recipe.steps is None and recipe.epochs is None):
+        raise BenchError(
+            "has to be trained, and nothing says on what or how long. Give a study with "
+            "train: {dataset: ..., steps: ...}, or weights with --weights FILE."
+        )
+    if why := sets.missing(dataset):
+        raise BenchError(f"training set {dataset!r} is not on this machine: {why}")
+    rates(owner.optimizers(stage), recipe)
+    device = choose_device(train.device if train else "auto")
     filled: dict[str, Any] = {
-        "dataset": stage.dataset or train.dataset,
+        "dataset": dataset,
         "scale": scale,
         "degradation": degradation,
-        "steps": train.steps if stage.steps is None else stage.steps,
-        "patch": stage.patch or train.patch,
-        "batch": stage.batch or train.batch,
-        "learning_rate": stage.learning_rate or train.learning_rate,
-        "halve_at": () if stage.learning_rate else train.halve_at,
         "seed": seed if stage.seed is None else stage.seed,
-        "precision": choose_precision(
-            "auto" if stage.seed is not None else train.precision, device
-        ),
         "device": device.type,
     }
-    if why := sets.missing(filled["dataset"]):
-        raise BenchError(f"training set {filled['dataset']!r} is not on this machine: {why}")
+    recipe = _in_steps(recipe, dataset, scale, degradation).model_copy(
+        update={"precision": choose_precision(recipe.precision or "auto", device)}
+    )
     determines = {
         **filled,
-        "halve_at": list(filled["halve_at"]),
+        **recipe.model_dump(mode="json", exclude_none=True),
         "before": before,
         "name": stage.name,
         "target": stage.target is not None,
         "depends": dict(owner.hyperparameters if stage.depends is None else stage.depends),
         "method": f"{type(owner).__module__}.{type(owner).__qualname__}",
-        "source": source_digest(type(owner)),
-        "recipe": recipe_digest(),
-        "data": sets.fingerprint(filled["dataset"], scale, degradation),
+        "source": method_digest(type(owner)),
+        "loop": loop_digest(),
+        "pixels": pixels_digest(degradation),
+        "data": sets.fingerprint(dataset, scale, degradation),
     }
     try:
         key = content_key(determines)
     except (TypeError, ValueError) as error:
         raise BenchError(
-            f"{type(owner).__name__}, stage {stage.name!r}: depends must hold plain numbers, "
-            f"words, lists and mappings ({error})."
+            f"depends must hold plain numbers, words, lists and mappings ({error})."
         ) from None
-    return Plan(stage, owner, key, **filled)
+    return Plan(stage, owner, key, recipe=recipe, **filled)
 
 
-def _train_of_stage(method: Method, stage: Stage) -> TrainSection:
-    """Settings for a stage that fills in everything itself, without a train section."""
-    if stage.steps is None or stage.dataset is None:
-        raise BenchError(
-            f"{type(method).__name__} has to be trained (stage {stage.name!r}), and no train "
-            "section says on what. Give a study with train:, or weights with --weights FILE."
-        )
-    return TrainSection(dataset=stage.dataset, steps=max(stage.steps, 1))
+def _in_steps(recipe: Recipe, dataset: str, scale: int, degradation: str) -> Recipe:
+    """The same with nothing counted in epochs: as many updates as it takes to see each image."""
+    if recipe.epochs is None and not (recipe.rate and recipe.rate.counts_epochs):
+        return recipe
+    assert recipe.batch is not None
+    epoch = -(-len(sets.load_pairs(dataset, scale, degradation)) // recipe.batch)
+    steps = recipe.steps if recipe.epochs is None else recipe.epochs * epoch
+    rate = recipe.rate and recipe.rate.in_steps(epoch)
+    return recipe.model_copy(update={"steps": steps, "epochs": None, "rate": rate})
 
 
 @cache
-def recipe_digest() -> str:
-    """Returns a hash of the harness's own code that decides what a training gives."""
-    names = ("train/loop.py", "method/contract.py", "train/patches.py", "train/targets.py",
-             "method/tiles.py", "data/degrade.py", "data/images.py", "data/sets.py", "data/raw.py",
-             "data/filters.py")  # fmt: skip
-    digest = hashlib.sha256()
-    for name in names:
-        digest.update((Path(__file__).parents[1] / name).read_bytes())
-    return digest.hexdigest()[:16]
+def loop_digest() -> str:
+    """Returns a hash of the harness's own code that decides what weights a training gives."""
+    begins = (_initialise, Method.optimizers, Method.training_step)
+    return code_digest(run_steps, Patches, write_targets, *begins)
+
+
+@cache
+def pixels_digest(degradation: str) -> str:
+    """Returns a hash of the code that reads pictures and makes LR from HR."""
+    made_by = find_degradation(degradation)
+    return code_digest(Pair, *([made_by] if made_by else []))
+
+
+def method_digest(cls: type[Method]) -> str:
+    """Returns a hash of the code that a method is made of."""
+    return code_digest(cls)
 
 
 def train_stages(
@@ -136,14 +149,16 @@ def train_stages(
     seed: int,
     store: Store,
     trained: list[TrainedStage],
+    row: RecipeSection | None = None,
 ) -> Trained:
     """Brings a method through its stages; yields progress, appends to `trained` what was done.
 
-    Afterwards the method is in eval mode on the training device. Raises Diverged, BenchError.
+    row: the recipe that a study has for this method alone. Afterwards the method is in eval mode on
+    the training device. Raises Diverged, BenchError.
     """
     device = choose_device(train.device if train else "auto")
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    plans = plan_stages(method, task, train, seed)
+    plans = plan_stages(method, task, train, seed, row)
     _initialise(method, plans, seed)
     for plan in plans:
         notes: list[str] = []
@@ -170,11 +185,41 @@ def _kept(trained: list[TrainedStage]) -> str:
 
 def _load_stage(plan: Plan, store: Store, device: torch.device, reused: bool) -> TrainedStage:
     entry = store.entry("stages", plan.key)
-    state = torch.load(entry / "weights.pth", map_location=device, weights_only=True)
-    plan.owner.load_state_dict(state)
-    plan.owner.eval()  # so that a part just trained and one from the store do the same
+    load_weights_of(plan.owner, entry, device)
     record = TrainedStage.model_validate_json((entry / "stage.json").read_text())
     return record.model_copy(update={"reused": reused})
+
+
+def load_stages(
+    method: Method,
+    stages: Sequence[TrainedStage],
+    store: Store,
+    device: torch.device,
+    trained: list[TrainedStage],
+) -> Trained:
+    """Brings a method to the end of stages that were trained earlier, by their keys.
+
+    Raises BenchError for one that is not in the store any more.
+    """
+    method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for stage, record in zip(method.stages(), stages, strict=True):
+        entry = store.entry("stages", record.key)
+        if not entry.is_dir():
+            raise BenchError(
+                f"stage {record.name}: its weights ({record.key}) are not in the store any more. "
+                "Train them again with --fresh."
+            )
+        yield Note(f"stage {record.name} ({record.key}): from the store")
+        load_weights_of(stage.trains or method, entry, device)
+        trained.append(record.model_copy(update={"reused": True}))
+    method.eval()
+
+
+def load_weights_of(owner: Method, entry: Path, device: torch.device) -> None:
+    """Puts a stored stage's weights into the method, or part of one, that it trained."""
+    state = torch.load(entry / "weights.pth", map_location=device, weights_only=True)
+    owner.load_state_dict(state)
+    owner.eval()  # so that a part just trained and one from the store do the same
 
 
 def stage_history(store: Store, key: str) -> History:
@@ -185,15 +230,15 @@ def stage_history(store: Store, key: str) -> History:
 
 def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
     checkpoint = store.scratch("stages", plan.key) / "checkpoint.pth"
-    patches = _patches(plan, device, store)
+    with ieee_fp32():
+        patches = _patches(plan, device, store)
     history, curves, seconds = yield from run_steps(plan, patches, device, checkpoint)
     optimizers = plan.owner.optimizers(plan.stage)
-    parameters = {p for group in optimizers.values() for p in group}
     record = TrainedStage(
         name=plan.stage.name,
         key=plan.key,
         steps=plan.steps,
-        parameters=sum(p.numel() for p in parameters),
+        parameters=sum(p.numel() for p in set(plan.trained())),
         seconds=seconds,
         reused=False,
         precision=plan.precision,
@@ -234,6 +279,7 @@ def _initialise(method: Method, plans: list[Plan], seed: int) -> None:
         owner.load_state_dict(fresh.state_dict())
 
 
+@ieee_fp32()
 def _examine(plan: Plan) -> dict[str, float | str]:
     plan.owner.eval()
     return dict(plan.stage.examine()) if plan.stage.examine else {}

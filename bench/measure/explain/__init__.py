@@ -18,7 +18,6 @@ import numpy as np
 
 from bench.data.images import read_image
 from bench.data.pixels import Image, as_rgb, gray, luma, shave, whole_levels
-from bench.data.weights import find
 from bench.errors import BenchError, Unscorable, unknown
 from bench.measure.explain.similarity import (
     EDGES,
@@ -449,16 +448,9 @@ def _ssim_rows(pair: _Pair, borders: Sequence[int]) -> Iterator[_Row]:
 
 
 def _niqe_rows(pair: _Pair, borders: Sequence[int]) -> Iterator[_Row]:
-    if why := niqe.unavailable():
-        raise BenchError(why)
-    path = find("niqe")
-    assert path is not None, "unavailable() says that it is here"
-    with np.load(path) as parameters:
-        mean, covariance = parameters["mu_pris_param"].ravel(), parameters["cov_pris_param"]
-
     def naturalness(plane: Plane) -> Score:
         try:
-            return niqe.naturalness(np.asarray(plane, np.float64), mean, covariance)
+            return niqe.naturalness(np.asarray(plane, np.float64), *niqe.pristine())
         except Unscorable as error:
             return str(error)
 

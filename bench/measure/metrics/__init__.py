@@ -1,12 +1,10 @@
 """What can be measured: the METRICS literal. One file per measured thing."""
 
-import hashlib
 import importlib
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from bench.data.pixels import Image
@@ -14,6 +12,7 @@ from bench.errors import BenchError, unknown
 from bench.errors import Unscorable as Unscorable
 from bench.measure.metrics import fidelity, lpips, niqe, pyiqa, viqet
 from bench.measure.protocol import Noted, Protocol
+from bench.records.digest import code_digest
 
 Direction = Literal["higher", "lower", "neither"]
 
@@ -81,25 +80,10 @@ def score_image(
 
 
 @cache
-def measure_digest() -> str:
-    """Returns a hash of the harness's own code that decides what a score is."""
-    folder = Path(__file__).parent
-    names = (
-        "measure/evaluate.py",
-        "measure/protocol.py",
-        "data/degrade.py",
-        "data/images.py",
-        "data/sets.py",
-        "data/raw.py",
-        "data/filters.py",
-        "data/pixels.py",
-    )
-    files = [*(folder.parents[1] / name for name in names), *sorted(folder.rglob("*"))]
-    digest = hashlib.sha256()
-    for path in files:
-        if path.suffix in (".py", ".csv") and path.is_file():
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+def metric_digest(name: str) -> str:
+    """Returns a hash of the code that decides a metric's scores, and of the weights behind it."""
+    facts = metric(name)
+    return f"{code_digest(facts.load, score_image)} {facts.version} {facts.identity()}".strip()
 
 
 def metric(name: str) -> Metric:
@@ -124,6 +108,16 @@ def check_metrics(names: Collection[str]) -> None:
         raise BenchError("\n".join(problems) or "no metrics given. Name at least one.")
 
 
+def labels_of(names: Collection[str]) -> dict[str, str]:
+    """Returns metric -> exact name of the network behind it, such as nima -> nima@photos."""
+    return {name: label for name in names if (label := metric(name).label())}
+
+
+def examinations_of(names: Collection[str]) -> dict[str, dict[str, float | str]]:
+    """Returns exact name -> what is known of the network of that name."""
+    return {label: dict(metric(name).examination()) for name, label in labels_of(names).items()}
+
+
 @cache
 def _from_pyiqa(name: str) -> Metric:
     facts = pyiqa.facts(name.removeprefix("pyiqa:"))
@@ -131,10 +125,30 @@ def _from_pyiqa(name: str) -> Metric:
         name, facts.direction, facts.unit, facts.digits, reference=facts.reference,
         colour=facts.colour, identity=pyiqa.identity,
         sizes="see pyiqa", source=facts.source, network=True,
-        load=lambda device: pyiqa.scorer(facts.name, device),
+        load=partial(_by_pyiqa, facts.name),
         unavailable=lambda: pyiqa.unavailable(facts.name),
         remark=f"{name} is {facts.source}; colour: {facts.colour}.",
     )  # fmt: skip
+
+
+def _as_it_is(measure: Scorer, device: str) -> Scorer:
+    return measure
+
+
+def _by_niqe(device: str) -> Scorer:
+    return niqe.scorer()
+
+
+def _by_lpips(net: lpips.Net, device: str) -> Scorer:
+    return lpips.scorer(device, net)
+
+
+def _by_viqet(part: str, device: str) -> Scorer:
+    return viqet.scorer(part)
+
+
+def _by_pyiqa(name: str, device: str) -> Scorer:
+    return pyiqa.scorer(name, device)
 
 
 def _in_module(path: str) -> dict[str, Any]:
@@ -159,7 +173,9 @@ _VIQET_SIZES = "up to about 18 times as long as wide; smaller than 1920x1200 is 
 
 def _fidelity(name: str, better: Direction, unit: str, digits: int, **facts: Any) -> Metric:
     measure = getattr(fidelity, name)
-    return Metric(name, better, unit, digits, reference=True, load=lambda device: measure, **facts)
+    return Metric(
+        name, better, unit, digits, reference=True, load=partial(_as_it_is, measure), **facts
+    )
 
 
 def _perceptual(name: str, net: Literal["alex", "vgg"], title: str, smallest: int) -> Metric:
@@ -168,7 +184,7 @@ def _perceptual(name: str, net: Literal["alex", "vgg"], title: str, smallest: in
         sizes=f"at least {smallest} pixels a side",
         source="Zhang et al., The Unreasonable Effectiveness of Deep Features, CVPR 2018; "
         f"version 0.1, {title}",
-        load=lambda device: lpips.scorer(device, net),
+        load=partial(_by_lpips, net),
         unavailable=lambda: lpips.unavailable(net),
     )  # fmt: skip
 
@@ -177,7 +193,7 @@ def _viqet(name: str, better: Direction, unit: str, digits: int, remark: str = "
     part = {"viqet": "mos", "viqet_night": "night"}.get(name) or name.removeprefix("viqet.")
     return Metric(
         name, better, unit, digits, reference=False, colour=_WHOLE, sizes=_VIQET_SIZES,
-        source=_VIQET, load=lambda device: viqet.scorer(part),
+        source=_VIQET, load=partial(_by_viqet, part),
         unavailable=lambda: viqet.unavailable(part), remark=remark,
     )  # fmt: skip
 
@@ -226,8 +242,7 @@ METRICS: dict[str, Metric] = {
             sizes="two blocks of 96x96 pixels without border",
             source="Mittal, Soundararajan and Bovik, IEEE Signal Processing Letters 2013; "
             "parameters of the authors' release",
-            load=lambda device: niqe.scorer(),
-            unavailable=niqe.unavailable,
+            load=_by_niqe,
         ),
         _perceptual("lpips", "alex", "AlexNet", smallest=31),
         _perceptual("lpips_vgg", "vgg", "VGG16", smallest=16),

@@ -36,7 +36,7 @@ def draw_figures(
     done: list[Figure] = []
     absent: list[str] = []
     trials = make_trials(study, cells)
-    of_sets = caution(cells, rows, study.evaluate.datasets)
+    of_sets = caution(cells, rows, study.benchmark_keys())
     of_training = caution(cells, rows, ())
     for response in make_responses(study, trials, columns):
         path = folder / f"response-{response.parameter}.png"
@@ -53,8 +53,8 @@ def draw_figures(
         if isinstance(strip, str):
             absent.append(strip)
             continue
-        path = folder / f"strip-{label_of(strip.dataset)}.png"
-        draw_strip(strip, path, caution(cells, rows, [strip.dataset]))
+        path = folder / f"strip-{label_of(strip.benchmark)}.png"
+        draw_strip(strip, path, caution(cells, rows, [strip.benchmark]))
         done.append(Figure(path, _strip_caption(strip, told[0].place)))
     trainings, why = make_curves(rows, load_losses)
     for curves in trainings:

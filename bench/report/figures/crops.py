@@ -84,7 +84,7 @@ def _page(strip: Strip, what: str, wide: float, tall: float) -> tuple[Axes, floa
 
     One pair of axes for all pictures: one for each would take most of the time.
     """
-    heading = heading_lines(f"{strip.dataset}, {strip.image}: {what}", wide)
+    heading = heading_lines(f"{strip.benchmark}, {strip.image}: {what}", wide)
     head = 0.18 + HEADING_LINE * len(heading)
     page = make_canvas(wide, tall + head).add_axes((0, 0, 1, 1))
     page.set_axis_off()

@@ -24,7 +24,7 @@ from bench.report.rows import MOST_ROWS, maximized, objective_names
 from bench.report.series import Trial, quantity_label
 from bench.report.stats import evenly_spaced, pareto_front
 from bench.study.fields import Study
-from bench.study.space import number
+from bench.study.words import number
 
 MOST_PAIRS = 3
 MARKERS = "osD^vP"

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from bench.measure.metrics import metric
 from bench.measure.protocol import PROTOCOLS
-from bench.records.cell import Cell
+from bench.records.cell import Cell, at_scale
 from bench.report.papers.ours import (
     Ours,
     choose_dataset,
@@ -66,7 +66,13 @@ class Compared:
 
 def compare(study: Study, cells: Sequence[Cell], paper: Paper) -> list[Compared]:
     """Returns the tables of a paper with what the study has for each printed number."""
-    return [_compare(study, cells, table) for table in paper.tables]
+    scales = study.task.scales
+    return [
+        _compare(
+            *at_scale(study, cells, table.scale if table.scale in scales else scales[0]), table
+        )
+        for table in paper.tables
+    ]
 
 
 def _compare(study: Study, cells: Sequence[Cell], table: PrintedTable) -> Compared:

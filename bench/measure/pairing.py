@@ -1,5 +1,6 @@
 """Which restored image is compared with which reference: by file stem, never by order."""
 
+import hashlib
 import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ from bench.data import sets
 from bench.data.images import image_size, read_image, scan_images
 from bench.data.pixels import Image
 from bench.errors import BenchError
+from bench.measure.pool import Digests
+from bench.measure.scores import ScoreStore
 
 Size = tuple[int, int]
 """Height, width."""
@@ -64,6 +67,33 @@ class Task:
                 "colour, or compare with a gray reference."
             )
         return sr, hr
+
+    def digests(self, store: ScoreStore | None) -> Digests | None:
+        """Returns the digests of both pictures' pixels, if the store knows these files."""
+        if store is None:
+            return None
+        sr, hr = self._files()
+        restored = store.pixels_of(sr)
+        original = store.pixels_of(hr) if hr else ""
+        return None if restored is None or original is None else (restored, original)
+
+    def remember(self, store: ScoreStore, digests: Digests) -> None:
+        """Notes which pixels these files hold."""
+        for file, pixels in zip(self._files(), digests, strict=True):
+            if file:
+                store.keep_pixels(file, pixels)
+
+    def _files(self) -> tuple[str, str]:
+        """What tells the files' contents, and which part of them counts."""
+        original = ""
+        if self.hr is not None:
+            original = f"{_digest(self.hr.path)} {self.size} {self.hr.derived}"
+        return _digest(self.sr), original
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
 
 
 @dataclass(frozen=True)

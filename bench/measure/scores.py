@@ -15,9 +15,10 @@ _WRITE_EVERY = 0.25
 """Seconds. A killed run loses the scores of so long, and of the images it was at."""
 
 
-class ScoreCache:
-    """An SQLite file of key -> ImageScore. Several processes may use it at once.
+class ScoreStore:
+    """An SQLite file of key -> ImageScore, and of file -> the pixels in it.
 
+    Several processes may use it at once.
     It only ever saves time: if the file is damaged, of another version, locked for long or the disk
     is full, `trouble` says so and scoring goes on without it.
     """
@@ -26,6 +27,7 @@ class ScoreCache:
         self.trouble: str | None = None
         self._path, self._last = path, time.monotonic()
         self._new: dict[bytes, ImageScore] = {}
+        self._new_pixels: dict[str, str] = {}
         """Not yet written: each transaction is over at once, so that no other process waits."""
         self._database: sqlite3.Connection | None = None
         try:
@@ -46,6 +48,12 @@ class ScoreCache:
                 database.execute(f"PRAGMA user_version = {_LAYOUT}")
         elif layout != _LAYOUT:
             self._give_up(f"written by another version of bench (layout {layout}, here {_LAYOUT})")
+            return
+        with database:  # a database of the first edition has none
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS pixels (file TEXT PRIMARY KEY, pixels TEXT)"
+                " WITHOUT ROWID"
+            )
 
     def look_up(self, keys: Sequence[bytes]) -> dict[bytes, ImageScore]:
         """Returns those that are stored."""
@@ -64,7 +72,24 @@ class ScoreCache:
             for key, value, why, note in rows
         }
 
-    def store(self, key: bytes, score: ImageScore) -> None:
+    def pixels_of(self, file: str) -> str | None:
+        """Returns the digest of the pixels that a file of this digest is known to hold."""
+        if self._database is None:
+            return None
+        try:
+            row = self._database.execute(
+                "SELECT pixels FROM pixels WHERE file = ?", (file,)
+            ).fetchone()
+        except sqlite3.Error as error:
+            self._give_up(str(error))
+            return None
+        return str(row[0]) if row else None
+
+    def keep_pixels(self, file: str, pixels: str) -> None:
+        """Notes which pixels a file of this digest holds."""
+        self._new_pixels[file] = pixels
+
+    def keep(self, key: bytes, score: ImageScore) -> None:
         """Adds a score; it is on disk soon, or after `close`."""
         self._new[key] = score
         if time.monotonic() - self._last > _WRITE_EVERY:
@@ -79,15 +104,19 @@ class ScoreCache:
 
     def _write(self) -> None:
         rows = [(key, *score) for key, score in self._new.items()]
-        if self._database is not None and rows:
+        if self._database is not None and (rows or self._new_pixels):
             try:
                 with self._database:
+                    self._database.executemany(
+                        "INSERT OR REPLACE INTO pixels VALUES (?, ?)", self._new_pixels.items()
+                    )
                     self._database.executemany(
                         "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)", rows
                     )
             except sqlite3.Error as error:
                 self._give_up(str(error))
         self._new.clear()
+        self._new_pixels.clear()
 
     def _give_up(self, reason: str) -> None:
         if self._database is not None:

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from bench.measure.folder import FolderScores
 from bench.measure.metrics import metric
-from bench.measure.score import FolderScores
 
 _DASH = "-"
 

@@ -1,0 +1,188 @@
+"""What a sweep would do and what it would cost, from a few timed steps."""
+
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from bench.data import sets
+from bench.data.benchmark import open_benchmark
+from bench.errors import BenchError
+from bench.measure.evaluate import evaluate
+from bench.measure.meter import Meter
+from bench.measure.metrics import metric
+from bench.method.contract import Batch, Method
+from bench.method.recipe import Recipe, lay, layers, recipe_of
+from bench.method.restoring import restoring
+from bench.records.store import Store, home
+from bench.study.fields import MethodSection, Study
+from bench.study.words import duration
+from bench.sweep.driver import default_workers
+from bench.sweep.rows import kind_of, measured_on, methods_of, protocol_of, seeds_of
+from bench.train.loop import choose_device, update
+from bench.train.optimizers import make_optimizers
+from bench.train.plan import Plan
+from bench.train.stages import plan_stages
+
+Row = dict[str, Any]
+
+
+def study_plan(study: Study, workers: int | None = None) -> Row:
+    """Returns what a sweep would do and what it would cost, from a few timed steps.
+
+    The steps run on random pixels with fresh weights, and one image of each set is restored and
+    scored; nothing is stored.
+    """
+    workers = workers or default_workers()
+    cores = torch.get_num_threads()
+    shared: dict[str, float] = {}
+    methods = [_row_plan(study, name, max(1, cores // workers), shared) for name in study.methods]
+    alone = sum(float(m["cells"]) * float(m["seconds_each"]) for m in methods)
+    return {
+        "study": study.name,
+        "question": study.header,
+        "methods": methods,
+        "datasets": [_availability(name, scale, study) for name, scale in study.benchmarks()],
+        "metrics": {n: metric(n).unavailable() for n in study.evaluate.metrics},
+        "workers": workers,
+        "seconds": alone / workers + sum(shared.values()),
+    }
+
+
+def _row_plan(study: Study, name: str, share: int, shared: dict[str, float]) -> Row:
+    """The plan of one row; `shared` gets the seconds of stages that all trials have in common."""
+    section = study.methods[name]
+    swept = {key: range_.sample() for key, range_ in section.ranges.items()}
+    stages: list[Row] = []
+    seconds = 0.0
+    groups = methods_of(study, name, swept, 0) if kind_of(section) in ("trained", "weights") else ()
+    for scales, method in groups:
+        with _threads(share):
+            seconds += sum(_seconds_to_measure(study, name, method, scale) for scale in scales)
+        if kind_of(section) == "trained":
+            for row in _stage_plans(study, section, method, scales[0], share):
+                if row["once"]:
+                    shared[row["key"]] = row["seconds"]
+                else:
+                    seconds += row["seconds"]
+                stages.append({k: v for k, v in row.items() if k != "key"})
+    return {
+        "name": name,
+        "use": section.use or section.folder or kind_of(section),
+        "ranges": {key: str(range_) for key, range_ in section.ranges.items()},
+        "cells": (study.trials_of(name) if section.ranges else 1) * len(seeds_of(study, name)),
+        "stages": stages,
+        "seconds_each": seconds,
+    }
+
+
+def _stage_plans(
+    study: Study, section: MethodSection, method: Method, scale: int, share: int
+) -> Iterator[Row]:
+    store, seed = Store(home() / "store"), study.budget.seeds[0]
+    for plan in plan_stages(method, study.task.at(scale), study.train, seed, section.train):
+        once = plan.stage.seed is not None  # one training serves all seeds and trials
+        ready = store.has("stages", plan.key)
+        with _threads(torch.get_num_threads() if once else share):
+            cost = 0.0 if ready else _seconds_to_train(plan)
+        yield {"name": plan.stage.name, "steps": plan.steps, "seconds": cost, "in_store": ready,
+               "once": once, **_recipe(study, section, plan), "key": plan.key}  # fmt: skip
+
+
+def _recipe(study: Study, section: MethodSection, plan: Plan) -> dict[str, str | dict[str, str]]:
+    """What a stage's recipe says beyond steps and defaults, and the fields it lays itself over."""
+    own, row, once = plan.stage.recipe, section.train, plan.stage.seed is not None
+    whole = lay(layers(own, study.train, row, once))
+    said = {"study": recipe_of(study.train), "stage": own, "method": recipe_of(row)}
+    lost = {name: str(recipe.only(whole.overridden(recipe))) for name, recipe in said.items()}
+    beyond = whole.unusual().only(set(Recipe.model_fields) - {"steps"})
+    return {"recipe": str(beyond), "instead_of": {n: text for n, text in lost.items() if text}}
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    yield
+    torch.set_num_threads(before)
+
+
+def _seconds_to_measure(study: Study, name: str, method: Method, scale: int) -> float:
+    """Seconds to restore and score all images of a trial, from the first one of each set."""
+    seconds, degradation = 0.0, study.task.degradation
+    names = [d for d, at in measured_on(study, name)[0] if at == scale and not sets.missing(d)]
+    names += [study.select.dataset] if study.select else []
+    method.to(choose_device())
+    with Meter(study.evaluate.metrics, device=str(choose_device()), workers=1) as meter:
+        for dataset in names:
+            benchmark = open_benchmark(dataset, scale, degradation)
+            first = open_benchmark(dataset, scale, degradation, limit=1)
+            began = time.perf_counter()
+            rules = protocol_of(study, dataset)
+            list(evaluate(restoring(method.at(scale)), first, meter, rules))
+            seconds += (time.perf_counter() - began) * benchmark.pixels / first.pixels
+    return seconds
+
+
+def _seconds_to_train(plan: Plan) -> float:
+    """Seconds for a stage's updates, from a few on random pixels: three, or a second's worth."""
+    device = choose_device()
+    plan.owner.to(device).train()
+    optimizers = make_optimizers(plan)
+    small = plan.patch // plan.scale
+    hr = torch.rand(plan.batch, 3, plan.patch, plan.patch, device=device)
+    lr = torch.rand(plan.batch, 3, small, small, device=device)
+    seconds: list[float] = []
+    while len(seconds) < 3 or sum(seconds) < 1:
+        began = time.perf_counter()
+        batch = Batch(lr, hr, hr, len(seconds))
+        losses = update(plan.owner, plan.stage, batch, optimizers, plan)
+        [float(value) for value in losses.values()]  # waits for a GPU
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds) * plan.steps
+
+
+def _availability(name: str, scale: int, study: Study) -> Row:
+    key = study.key(name, scale)
+    if why := sets.missing(name):
+        return {"name": key, "missing": why}
+    try:
+        found = open_benchmark(name, scale, study.task.degradation)
+    except BenchError as error:
+        return {"name": key, "missing": str(error)}
+    return {"name": key, "missing": None, "count": len(found.pairs), "official": found.official,
+            "lr": found.source, "protocol": protocol_of(study, name)}  # fmt: skip
+
+
+def plan_text(plan: Row) -> str:
+    """Returns the plan for people."""
+    lines = [f"{plan['study']}: {plan['question'].splitlines()[0] if plan['question'] else ''}"]
+    for method in plan["methods"]:
+        ranges = ", ".join(f"{key} {text}" for key, text in method["ranges"].items())
+        lines.append(
+            f"  {method['name']:<14} {method['cells']:>4} x {duration(method['seconds_each'])}"
+            f"  {method['use']}" + (f", {ranges}" if ranges else "")
+        )
+        for stage in method["stages"]:
+            cost = "in the store" if stage["in_store"] else duration(stage["seconds"])
+            once = ", once for all trials" if stage["once"] else ""
+            lines.append(f"      stage {stage['name']}: {stage['steps']} steps, {cost}{once}")
+            instead = [f"{text} of the {who}" for who, text in stage["instead_of"].items()]
+            if stage["recipe"] or instead:
+                over = f"; not {'; '.join(instead)}" if instead else ""
+                lines.append(f"          {stage['recipe'] or 'all defaults'}{over}")
+    lines.append("measured on:")
+    for row in plan["datasets"]:
+        lines.append(
+            f"  {row['name']:<14} missing: {row['missing']}"
+            if row["missing"]
+            else f"  {row['name']:<14} {row['count']}/{row['official'] or '?'} images, "
+            f"{row['protocol']}, LR: {row['lr']}"
+        )
+    for name, why in plan["metrics"].items():
+        lines.append(f"  {name:<14} {'-  ' + why if why else 'available'}")
+    lines.append(f"about {duration(plan['seconds'])} with {plan['workers']} workers (estimate)")
+    return "\n".join(lines)

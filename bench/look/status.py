@@ -1,0 +1,73 @@
+"""How far a study has come, and which of its records are stale."""
+
+from collections import Counter
+from typing import Any
+
+from bench.records.cell import best_cells, load_records
+from bench.records.place import Place, lock_holder
+from bench.records.store import home
+from bench.study.words import swept_text
+from bench.sweep.identity import Deciding, changes, retrains
+from bench.sweep.rows import planned_cells
+
+
+def study_status(name: str) -> dict[str, Any]:
+    """Returns counts of trials by state, the stale ones, who is sweeping, and the best so far."""
+    study, cells, _ = load_records(name)
+    states = Counter(cell.state for cell in cells)
+    best = {
+        cell.exact(name): {
+            "value": cell.objectives[name],
+            "trial": cell.file_name,
+            "swept": cell.swept,
+        }
+        for name, cell in best_cells(study, cells).items()
+    }
+    holder, running = lock_holder(Place(home(), name))
+    deciding = Deciding(study)
+    changed = {
+        cell.file_name: why
+        for cell in cells
+        if (why := changes(cell, deciding.parts(cell.method, cell.swept, cell.seed)))
+    }
+    return {
+        "study": name,
+        "of": planned_cells(study),
+        "complete": states["complete"],
+        "failed": {c.file_name: c.reason.splitlines()[0] for c in cells if c.state == "failed"},
+        "pruned": states["pruned"],
+        "running": running,
+        "stale": list(changed),
+        "changed": changed,
+        "kept": {cell.file_name: cell.kept for cell in cells if cell.kept},
+        "swept_by": holder,
+        "best": best,
+    }
+
+
+def status_text(status: dict[str, Any]) -> str:
+    """Returns the status for people."""
+    done = status["complete"] + len(status["failed"]) + status["pruned"]
+    lines = [
+        f"{status['study']}: {done} of {status['of']} trials recorded "
+        f"({status['complete']} complete, {len(status['failed'])} failed, "
+        f"{status['pruned']} pruned)",
+        f"swept now by {status['swept_by']}" if status["swept_by"] else "not being swept now",
+    ]
+    lines += [f"running: {label}" for label in status["running"]]
+    lines += [f"failed: {name}: {reason}" for name, reason in status["failed"].items()]
+    stale: dict[str, list[str]] = {}
+    for name, changed in status["changed"].items():
+        for change in changed:
+            stale.setdefault(change, []).append(name)
+    lines += [
+        f"{len(names)} stale, changed since: {change} ({', '.join(names)}); "
+        + ("trained again" if retrains(change) else "measured again, nothing is trained")
+        for change, names in stale.items()
+    ]
+    lines += [f"kept: {name}, changed since: {', '.join(w)}" for name, w in status["kept"].items()]
+    for objective, best in status["best"].items():
+        swept = swept_text(best["swept"])
+        where = f"{best['trial']} ({swept})" if swept else best["trial"]
+        lines.append(f"best {objective}: {best['value']:.4f} by {where}")
+    return "\n".join(lines)

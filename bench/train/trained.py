@@ -1,0 +1,59 @@
+"""What a sweep has trained, found again by its record: "STUDY/TRIAL"."""
+
+import hashlib
+
+from bench.data.weights import digest
+from bench.errors import BenchError, unknown
+from bench.method.contract import Method, build_method, find_method
+from bench.method.weights import load_weights
+from bench.records.cell import Cell, TrainedStage, load_records
+from bench.records.store import Store, home
+
+
+def load_trial(name: str, scale: int | None = None) -> Method:
+    """Returns a trial's method with the weights of all its stages, such as of
+    "rts_small/residual3-t002-s0": the study, and the trial as its record's file is called.
+
+    scale: of a study with several. Raises BenchError for an unknown one, and for one whose stages
+    are not all in the store or do not fit the method's code of today.
+    """
+    cell, records = _stages_of(name, scale)
+    parameters = dict(cell.parameters)
+    if scale is not None and any(record.scale for record in records):
+        parameters["scale"] = scale
+    method = build_method(find_method(cell.use), parameters)
+    if scale is not None and (own := method.hyperparameters.get("scale", scale)) != scale:
+        raise BenchError(f"{name}: was trained for scale {own}, asked for {scale}.")
+    stages, store = method.stages(), Store(home() / "store")
+    if len(records) != len(stages):
+        why = (cell.reason.splitlines() or ["its stages are not those of the method today"])[0]
+        raise BenchError(f"{name}: {why}")
+    for stage, record in zip(stages, records, strict=True):
+        load_weights(stage.trains or method, store.entry("stages", record.key) / "weights.pth")
+    return method.eval()
+
+
+def trial_digest(name: str, scale: int | None = None) -> str:
+    """Returns a hash of a trial's weights. Raises BenchError as `load_trial`."""
+    store, digests = Store(home() / "store"), hashlib.blake2b(digest_size=8)
+    for record in _stages_of(name, scale)[1]:
+        path = store.entry("stages", record.key) / "weights.pth"
+        if not path.is_file():
+            raise BenchError(f"{name}: the weights of stage {record.name} are not in the store.")
+        digests.update(digest(path).encode())
+    return digests.hexdigest()
+
+
+def _stages_of(name: str, scale: int | None) -> tuple[Cell, list[TrainedStage]]:
+    study, _, label = name.partition("/")
+    cells = {cell.file_name: cell for cell in load_records(study)[1]}
+    if label not in cells:
+        raise BenchError(unknown(f"trial of {study}", label, cells))
+    cell = cells[label]
+    scales = sorted({stage.scale for stage in cell.stages if stage.scale})
+    if scale is None and len(scales) > 1:
+        raise BenchError(
+            f"{name}: was trained for the scales {', '.join(map(str, scales))}. Say which: "
+            f"--param scale={scales[0]}."
+        )
+    return cell, [s for s in cell.stages if scale is None or s.scale in (0, scale)]
