@@ -15,6 +15,7 @@ from PIL import Image
 from skimage import data as photographs
 from torch import Tensor
 
+from bench.api import prepare_method
 from bench.errors import BenchError
 from bench.measure.metrics import metric, pyiqa
 from bench.measure.protocol import protocol
@@ -176,12 +177,15 @@ def test_spearman_shares_the_rank_of_ties() -> None:
     assert spearman(np.array([2, 2, 2]), np.array([1, 2, 3])) == 0
 
 
-def test_a_short_training_ranks_distortions_and_leaves_weights_with_notes(tmp_path: Path) -> None:
+def test_a_short_training_ranks_distortions_and_leaves_weights_with_notes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A fraction of the recipe's updates and pixels: tone, learned last, is not yet asked for."""
-    file = make(tmp_path, RECIPE.model_copy(update={"steps": 160, "patch": 64, "batch": 10}))
+    monkeypatch.setattr("methods.nima.UNSEEN", ("photos_val",))
+    file = make(tmp_path, RECIPE.model_copy(update={"steps": 120, "patch": 64, "batch": 10}))
     notes = json.loads(file.with_suffix(".json").read_text())
     assert notes["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert notes["recipe"]["steps"] == 160
+    assert notes["recipe"]["steps"] == 120
     found = notes["examination"]
     assert min(found[kind] for kind in ("blur", "noise", "jpeg", "down_up")) >= 0.6, found
     load_nima(Weights("nima@photos", file))
@@ -218,6 +222,11 @@ def test_the_metric_names_what_ships(notes: dict[str, Any], place: Path) -> None
     assert facts.identity() == f"nima@photos v1 {notes['sha256'][:16]}"
     assert facts.examination() == notes["examination"]
     assert facts.unavailable() is None
+
+
+def test_what_gives_marks_restores_nothing() -> None:
+    with pytest.raises(BenchError, match="methods.nima.NIMA gives marks, not images"):
+        prepare_method("methods.nima.NIMA", {}, None)
 
 
 def test_blur_costs_marks(place: Path) -> None:
