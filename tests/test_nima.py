@@ -225,7 +225,7 @@ def test_the_metric_names_what_ships(notes: dict[str, Any], place: Path) -> None
 
 
 def test_what_gives_marks_restores_nothing() -> None:
-    with pytest.raises(BenchError, match="methods.nima.NIMA gives marks, not images"):
+    with pytest.raises(BenchError, match="gives marks, not images"):
         prepare_method("methods.nima.NIMA", {}, None)
 
 
