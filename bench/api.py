@@ -102,6 +102,8 @@ def prepare_method(
         method = load_trial(path, parameters.get("scale", scale))
     else:
         method = build_method(find_method(path), parameters, scale)
+        if method.task == "assessment":
+            raise BenchError(f"{path} gives marks, not images. See `bench list metrics`.")
         if weights is not None:
             at = method.hyperparameters.get("scale", scale)
             load_weights(method, resolve_weights(type(method), str(weights), scale=at))

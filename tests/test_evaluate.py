@@ -36,7 +36,7 @@ class Nearest(Method):
 
 def measure(method: Method, dataset: str, *names: str, scale: int = 2, **more: object) -> Measured:
     found = Measured()
-    scorers = load_scorers(names or ("psnr", "ssim"), CPU, {}, found)
+    scorers = load_scorers(names or ("psnr", "ssim"), CPU, found)
     for _ in evaluate(method, dataset, scale, scorers, "sr-y@1", found, **more):  # type: ignore[arg-type]
         pass
     return found

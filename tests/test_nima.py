@@ -15,12 +15,14 @@ from PIL import Image
 from skimage import data as photographs
 from torch import Tensor
 
+from bench.api import prepare_method
 from bench.errors import BenchError
 from bench.measure.metrics import metric, pyiqa
 from bench.measure.protocol import protocol
 from bench.method import Batch
+from bench.study.fields import TrainSection
 from methods.data.distortions import DISTORTIONS, compress, distort
-from methods.data.make_nima_photos import RECIPE, make
+from methods.data.make_nima_photos import RECIPE, SEED, make
 from methods.metrics.nima import PHOTOS, Weights, chosen
 from methods.metrics.nima_networks import load_mnasnet, load_nima, score_whole
 from methods.nima import NIMA, emd, spearman, taught_marks
@@ -175,12 +177,15 @@ def test_spearman_shares_the_rank_of_ties() -> None:
     assert spearman(np.array([2, 2, 2]), np.array([1, 2, 3])) == 0
 
 
-def test_a_short_training_ranks_distortions_and_leaves_weights_with_notes(tmp_path: Path) -> None:
+def test_a_short_training_ranks_distortions_and_leaves_weights_with_notes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A fraction of the recipe's updates and pixels: tone, learned last, is not yet asked for."""
-    file = make(tmp_path, RECIPE.model_copy(update={"steps": 160, "patch": 64, "batch": 10}))
+    monkeypatch.setattr("methods.nima.UNSEEN", ("photos_val",))
+    file = make(tmp_path, RECIPE.model_copy(update={"steps": 120, "patch": 64, "batch": 10}))
     notes = json.loads(file.with_suffix(".json").read_text())
     assert notes["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert notes["recipe"]["steps"] == 160
+    assert notes["recipe"]["steps"] == 120
     found = notes["examination"]
     assert min(found[kind] for kind in ("blur", "noise", "jpeg", "down_up")) >= 0.6, found
     load_nima(Weights("nima@photos", file))
@@ -201,8 +206,9 @@ def test_the_file_is_the_one_that_its_notes_describe_and_small(notes: dict[str, 
     content = PHOTOS.read_bytes()
     assert hashlib.sha256(content).hexdigest() == notes["sha256"]
     assert len(content) + PHOTOS.with_suffix(".json").stat().st_size <= 600_000
-    recipe = {key: value for key, value in notes["recipe"].items() if key != "seed"}
-    assert recipe == RECIPE.model_dump(mode="json"), "the recipe is what `make` follows"
+    recipe = dict(notes["recipe"])
+    assert recipe.pop("seed") == SEED
+    assert TrainSection(**recipe) == RECIPE, "the recipe is what `make` follows"
 
 
 def test_the_examination_is_what_the_weights_give(notes: dict[str, Any], place: Path) -> None:
@@ -216,6 +222,11 @@ def test_the_metric_names_what_ships(notes: dict[str, Any], place: Path) -> None
     assert facts.identity() == f"nima@photos v1 {notes['sha256'][:16]}"
     assert facts.examination() == notes["examination"]
     assert facts.unavailable() is None
+
+
+def test_what_gives_marks_restores_nothing() -> None:
+    with pytest.raises(BenchError, match="gives marks, not images"):
+        prepare_method("methods.nima.NIMA", {}, None)
 
 
 def test_blur_costs_marks(place: Path) -> None:

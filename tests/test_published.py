@@ -119,7 +119,7 @@ def test_carn_m_and_every_score_of_it_on_set5(scale: int, set5: float, set14: fl
     """The means are those of the authors' weights; each score is what others would work out."""
     method = published(CARN_M, "carn_m", scale)
     found, rules = Measured(), "sr-y-rgb@1"
-    scorers = load_scorers(["psnr_y", "ssim_y"], CPU, {}, found)
+    scorers = load_scorers(["psnr_y", "ssim_y"], CPU, found)
     for stem, _, sr, hr in evaluate(method, "set5", scale, scorers, rules, found):
         assert hr is not None
         ours = {s.metric: s.value for s in found.scores if s.image == stem}

@@ -26,8 +26,9 @@ def load_trial(name: str, scale: int | None = None) -> Method:
         raise BenchError(f"{name}: was trained for scale {own}, asked for {scale}.")
     stages, store = method.stages(), Store(home() / "store")
     if len(records) != len(stages):
-        why = (cell.reason.splitlines() or ["its stages are not those of the method today"])[0]
-        raise BenchError(f"{name}: {why}")
+        had, has = (", ".join(stage.name for stage in side) for side in (records, stages))
+        changed = f"was trained in the stages {had}; {cell.use} has {has} today. Sweep again."
+        raise BenchError(f"{name}: {(cell.reason.splitlines() or [changed])[0]}")
     for stage, record in zip(stages, records, strict=True):
         load_weights(stage.trains or method, store.entry("stages", record.key) / "weights.pth")
     return method.eval()

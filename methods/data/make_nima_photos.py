@@ -33,7 +33,6 @@ SEED = 0
 
 def make(folder: Path, recipe: TrainSection = RECIPE) -> Path:
     """Trains NIMA and writes weights and notes into a folder; returns the weights' path."""
-    torch.set_num_threads(1)
     method, trained = NIMA(), list[TrainedStage]()
     with tempfile.TemporaryDirectory() as store:
         for event in train_stages(method, TASK, recipe, SEED, Store(Path(store)), trained):
@@ -45,10 +44,10 @@ def make(folder: Path, recipe: TrainSection = RECIPE) -> Path:
     notes = {
         "name": "nima@photos",
         "method": "methods.nima.NIMA",
-        "recipe": recipe.model_dump(mode="json") | {"seed": SEED},
+        "recipe": recipe.model_dump(mode="json", exclude_unset=True) | {"seed": SEED},
         "examination": trained[0].examined,
         "made": {"torch": torch.__version__, "date": f"{datetime.now(UTC):%Y-%m-%d}"},
-        "data": "photographs of scikit-image and scikit-learn: CC0, public domain or CC BY 2.0",
+        "photographs": "those of scikit-image and scikit-learn: CC0, public domain or CC BY 2.0",
         "licence": "Apache-2.0",
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
     }
@@ -57,4 +56,5 @@ def make(folder: Path, recipe: TrainSection = RECIPE) -> Path:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # several would add up in another order
     print(make(Path(sys.argv[1])))

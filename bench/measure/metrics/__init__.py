@@ -153,11 +153,12 @@ def _by_pyiqa(name: str, device: str) -> Scorer:
 
 def _in_module(path: str) -> dict[str, Any]:
     """A learned metric's parts, from the module at a dotted path, imported when they are called."""
-    parts = ("load", "identity", "label", "examination")
-    return {name: partial(_call, f"{path}.{name}") for name in parts}
+    names = ("load", "identity", "label", "examination")
+    return {name: partial(_call, f"{path}.{name}") for name in names}
 
 
 def _call(path: str, *arguments: Any) -> Any:
+    """What the function at a dotted path returns."""
     module, _, name = path.rpartition(".")
     return getattr(importlib.import_module(module), name)(*arguments)
 
