@@ -563,7 +563,11 @@ def test_a_full_disk_stops_the_sweep_and_costs_nothing(world: Path, before: str)
     assert "RUNNING" not in {r.status for r in runs(home) + runs(home, kind="study")}
 
 
-def test_weights_that_do_not_fit_on_the_disk_are_no_failed_trial(world: Path):
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [("stages", "weights.pth"), ("pixels", "pixels.bin"), ("pixels", "index.npz")],
+)
+def test_what_does_not_fit_on_the_disk_is_no_failed_trial(world: Path, kind: str, file: str):
     """/dev/full takes no byte; torch alone would hide that the disk was full."""
     write_study(world, "shift: {use: nets.Shift}", select="", budget="")
     code = f"""
@@ -575,10 +579,13 @@ sys.path.append("{world}")
 from bench.sweep.trial import Job, Halt, run_trial
 from bench.look.check import load_study
 import bench.records.store
+whole = bench.records.store.Store.commit
 def commit(self, kind, key, write):
+    if kind != "{kind}":
+        return whole(self, kind, key, write)
     folder = Path("{world}/small")
     folder.mkdir()
-    (folder / "weights.pth").symlink_to("/dev/full")
+    (folder / "{file}").symlink_to("/dev/full")
     write(folder)
 bench.records.store.Store.commit = commit
 job = Job(study=load_study("tiny.yaml"), method="shift", trial=None, seed=0, store="other")
