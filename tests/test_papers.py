@@ -19,10 +19,10 @@ from bench.method.contract import check_hyperparameters, find_method
 from bench.records.cell import Cell, Score, TrainedStage, UsedDataset
 from bench.report.papers.compared import Judged, Line, compare, judge
 from bench.report.papers.ours import find_trial
+from bench.report.papers.published import Claim, Paper, load_paper
 from bench.report.papers.verdicts import rank_correlation, verdict
 from bench.report.render import render
 from bench.study.fields import Study
-from bench.study.papers import Claim, Paper, load_paper
 
 DASH = "\N{EM DASH}"
 PUBLISHED = sorted((Path(__file__).parents[1] / "reports" / "published").glob("*.yaml"))

@@ -17,6 +17,7 @@ from bench.measure import metrics, protocol
 from bench.method.contract import Method, Stage, build_method, check_hyperparameters, find_method
 from bench.method.recipe import Recipe, lay, layers
 from bench.records.store import Store, home
+from bench.report.papers.published import load_paper
 from bench.study.fields import (
     METHOD_NAME,
     BudgetSection,
@@ -29,7 +30,6 @@ from bench.study.fields import (
     TrainSection,
 )
 from bench.study.located_yaml import Document, Keys, load_yaml, parse_scalar
-from bench.study.papers import load_paper
 from bench.study.recipe import RecipeSection
 from bench.study.section import Section
 from bench.study.space import Range, is_range, parse_range

@@ -138,10 +138,9 @@ class Cell(BaseModel):
         """Reads reasons and notes of single images that stood under "metric on dataset/image"."""
         if not isinstance(data, dict) or "notes" not in data:
             return data
-        why = {k: v for k, v in data.get("unavailable", {}).items() if " on " in k}
-        notes = data["notes"]
+        why, notes = data.get("unavailable", {}), data["notes"]
         scores = [
-            (*s, why.get(k, ""), notes.get(k, ""))
+            (*s[:6], why.get(k, ""), notes.get(k, ""))
             for s in data.get("scores", [])
             for k in [f"{s[3]} on {s[0]}/{s[2]}"]
         ]

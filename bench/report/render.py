@@ -8,12 +8,12 @@ from bench.errors import BenchError, unknown
 from bench.records.cell import Cell, load_records, scores_frame
 from bench.report.markup import Figure, Report, to_html, to_latex, to_markdown
 from bench.report.papers.beside import comparison_sections, write_comparison
+from bench.report.papers.published import load_papers
 from bench.report.provenance import commit, remarks, sections
 from bench.report.rows import choose_rows
 from bench.report.scores import Column, columns_of
 from bench.report.tables import make_tables
 from bench.study.fields import Study
-from bench.study.papers import load_papers
 
 FORMATS = ("md", "tex", "csv", "html")
 

@@ -85,7 +85,8 @@ def score_columns(study: Study, columns: Sequence[Column]) -> list[list[Column]]
         columns, key=lambda c: (not metric(c.metric).reference, not c.metric.startswith("psnr"))
     ):
         chosen.setdefault((column.dataset, column.scale), []).append(column)
-    return [chosen[place][:2] for place in study.benchmarks() if place in chosen]
+    places = dict.fromkeys([*study.benchmarks(), *chosen])
+    return [chosen[place][:2] for place in places if place in chosen]
 
 
 def arrange(study: Study, rows: Sequence[Row]) -> tuple[list[Line], list[str]]:

@@ -9,12 +9,12 @@ from bench.measure.metrics import metric
 from bench.records.cell import Cell
 from bench.report.papers.compared import Compared, Line, compare, judge
 from bench.report.papers.ours import NOT_RUN, Ours
+from bench.report.papers.published import Paper, PrintedTable
 from bench.report.papers.verdicts import RULES
 from bench.report.provenance import Section, tiny_runs
 from bench.report.rows import Row
 from bench.report.scores import DASH
 from bench.study.fields import Study
-from bench.study.papers import Paper, PrintedTable
 
 
 def comparison_sections(

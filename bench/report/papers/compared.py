@@ -17,13 +17,13 @@ from bench.report.papers.ours import (
     own_stages,
     value_of,
 )
+from bench.report.papers.published import Claim, Match, Paper, PrintedTable, Series
 from bench.report.papers.verdicts import claim_verdict, verdict
 from bench.report.provenance import image_count, tiny_runs
 from bench.report.rows import Row
 from bench.report.scores import DASH
 from bench.report.stats import FEWEST_IMAGES, paired_interval
 from bench.study.fields import Study
-from bench.study.papers import Claim, Match, Paper, PrintedTable, Series
 
 Trials = dict[str, tuple[Cell, ...] | str]
 """Label of a point -> the complete seeds of our trial, or why there is none."""

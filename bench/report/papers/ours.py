@@ -8,10 +8,10 @@ from statistics import fmean, stdev
 import numpy as np
 
 from bench.records.cell import Cell, TrainedStage, load_losses
+from bench.report.papers.published import Match, Series
 from bench.report.scores import by_trial, cell_values
 from bench.report.stats import mean_over_seeds
 from bench.study.fields import Study
-from bench.study.papers import Match, Series
 
 NOT_RUN = "no finished trial of the study ran it"
 

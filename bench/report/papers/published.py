@@ -155,7 +155,7 @@ class Paper(Section):
 def published_folder() -> Path:
     """Returns reports/published of the current folder, else the one beside the package."""
     here = Path("reports") / "published"
-    return here if here.is_dir() else Path(__file__).parents[2] / here
+    return here if here.is_dir() else Path(__file__).parents[3] / here
 
 
 def load_papers(names: Iterable[str]) -> dict[str, Paper]:
