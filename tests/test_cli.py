@@ -296,7 +296,7 @@ def test_a_swept_trial_restores_what_its_sweep_kept(swept: Path, tmp_path: Path)
 
     same = bench(swept, "eval", trial, "--datasets", "bsd100", "--scale", "2", "--json",
                  "--metrics", "psnr_y")  # fmt: skip
-    kept = [s[-1] for s in kit.cells(swept / "home")["talks-t000-s0"]["scores"]]
+    kept = [s[5] for s in kit.cells(swept / "home")["talks-t000-s0"]["scores"]]
     assert json.loads(same.out)["results"][0]["mean"]["psnr_y"] == pytest.approx(np.mean(kept))
 
 

@@ -243,7 +243,9 @@ def test_an_infinite_value_is_explained() -> None:
 def test_an_unavailable_metric_is_a_dash_with_its_reason() -> None:
     cell = make_cell(
         unavailable={"niqe": "no weights"},
-        scores=[Score("set5", 2, "a", "psnr_y", "sr-y@1", math.nan, "different size")],
+        scores={},
+    ).model_copy(
+        update={"scores": [Score("set5", 2, "a", "psnr_y", "sr-y@1", math.nan, "different size")]}
     )
     (table,) = tables_of(make_study(), [cell])
     assert entries(table, 1) == ["\N{EM DASH}", "\N{EM DASH}"]

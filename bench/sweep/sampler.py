@@ -67,10 +67,12 @@ class Sampler:
         A driver killed in between finds no trial at all, and restores them from its records.
         """
         trials = self._study.get_trials(deepcopy=True)
+        open_ = (TrialState.WAITING, TrialState.RUNNING)  # these are told when they are asked for
+        begun = {t.user_attrs.get("key") for t in trials if t.state in open_}
         given = {
             key: (swept, self._values(values))
             for key, (swept, values) in finished.items()
-            if self._fits(swept) and set(self._objectives) <= values.keys()
+            if key not in begun and self._fits(swept) and set(self._objectives) <= values.keys()
         }
         complete = {
             trial.user_attrs["key"]: trial
