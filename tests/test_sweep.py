@@ -157,7 +157,12 @@ def test_a_sweep_from_nothing_records_every_trial_and_a_second_one_does_nothing(
         if run.tags["bench.method"] == "shift":
             assert run.params["error"] == str(cell["swept"]["error"])
             assert [step for step, _ in run.metrics["train/fit/loss"]] == [1, 2, 3, 4, 5]
-            assert (artifacts / "model/weights.pth").stat().st_size > 0
+            (stage,) = json.loads((artifacts / "model/config.json").read_text())["stages"]
+            weights = Path(stage["path"])
+            assert weights == home / "store/stages" / cell["stages"][0]["key"] / "weights.pth"
+            assert str(weights) == run.tags["bench.weights"]
+            assert weights.stat().st_size == stage["bytes"] > 0
+            assert [path.name for path in artifacts.glob("model/*")] == ["config.json"]
     kept = home / "artifacts" / parent.id / "artifacts"
     assert (kept / "study.yaml").read_text() == (tmp_path / "tiny.yaml").read_text()
     assert (kept / "report/table.md").is_file()
@@ -175,16 +180,16 @@ def test_a_sweep_from_nothing_records_every_trial_and_a_second_one_does_nothing(
 
 DIE = """
 import os, signal
-import optuna, bench.sweep.sampler, bench.sweep.driver, bench.sweep.tracking
+import optuna, bench.sweep.driver, bench.sweep.recorder
 def die(*arguments, **more):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 INSTANTS = {
-    "before the first trial": "bench.sweep.driver.Driver._reconcile = die",
+    "before the first trial": "bench.sweep.recorder.Recorder.reconcile = die",
     "when Optuna has chosen and the key is not noted": "optuna.Trial.set_user_attr = die",
     "when a run has begun without a worker": "bench.sweep.driver.LocalExecutor.submit = die",
-    "before the record": "bench.sweep.driver.write_cell = die",
-    "after the record": "bench.sweep.driver.Driver._finish_run = die",
+    "before the record": "bench.sweep.recorder.write_cell = die",
+    "after the record": "bench.sweep.recorder.Recorder._finish_run = die",
     "when the curves are logged and the results are not": "bench.sweep.tracking._per_image = die",
     "when the run has ended and Optuna does not know": "bench.sweep.sampler.Sampler._tell = die",
 }
@@ -538,8 +543,8 @@ def full(*a, **k):
             id="of a database",
         ),
         pytest.param(
-            f"{FULL}import bench.sweep.driver, bench.sweep.tracking\n"
-            "bench.sweep.driver.write_cell = full\n"
+            f"{FULL}import bench.sweep.recorder, bench.sweep.tracking\n"
+            "bench.sweep.recorder.write_cell = full\n"
             "bench.sweep.tracking.Tracking.kill = full\n"
             "bench.sweep.tracking.Tracking.close_study = full",
             id="of all that is written",

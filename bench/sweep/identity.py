@@ -64,7 +64,7 @@ class Deciding:
         names = [*(study.select.objectives if study.select else ()), *study.evaluate.metrics]
         return {
             RESTORING: restoring_digest(),
-            REPORTED: content_key(study.evaluate.model_dump(mode="json")),
+            REPORTED: content_key(study.evaluate.model_dump(mode="json", exclude={"pictures"})),
             **{f"images of {name}": self._images(name) for name in datasets},
             **{f"metric {name}": self._metric(name) for name in names},
         }
