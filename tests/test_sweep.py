@@ -256,6 +256,24 @@ def test_a_killed_worker_costs_one_attempt(world: Path, uninterrupted):
     assert [r.tags["bench.attempt"] for r in again] == ["0", "1"]
 
 
+def test_a_lost_gpu_costs_one_attempt_and_three_the_trial(world: Path):
+    write_study(world, "gpu: {use: nets.Gpu}", select="", budget="")
+    (world / "gpu").touch()
+    ended = sweep(world)
+    assert ended.status == 0, ended.err
+    why = "RuntimeError: CUDA error: an illegal memory access was encountered"
+    assert f"{why}; attempt 2 of 3" in ended.err
+    lost, done = runs(world / "home")
+    assert (lost.status, lost.tags["bench.reason"]) == ("KILLED", why)
+    assert (done.status, done.tags["bench.attempt"]) == ("FINISHED", "1")
+
+    (world / "gpu").write_text("always")
+    write_study(world, "gpu: {use: nets.Gpu, error: 0.1}", select="", budget="")
+    ended = sweep(world)
+    assert ended.status == 1
+    assert cells(world / "home")["gpu-s0"]["reason"] == f"lost 3 times: {why}"
+
+
 @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM"])
 def test_an_interrupted_sweep_ends_cleanly_and_says_how_to_go_on(
     world: Path, how: str, uninterrupted

@@ -80,17 +80,29 @@ class Store:
         """
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / f"{kind}-{key}", "a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                waiting(file.read().strip())
-                fcntl.flock(file, fcntl.LOCK_EX)
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            yield
+        path = folder / f"{kind}-{key}"
+        while True:
+            with open(path, "a+") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    file.seek(0)
+                    waiting(file.read().strip())
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                if not _is_file_of(file.fileno(), path):
+                    continue  # `bench clean` has removed it meanwhile: others lock a new one
+                file.truncate(0)
+                file.write(str(os.getpid()))
+                file.flush()
+                yield
+                return
+
+
+def _is_file_of(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _sync(path: Path) -> None:

@@ -23,7 +23,7 @@ class Outage:
 
     def __init__(self, note: Callable[[str], None]) -> None:
         self._note = note
-        self._until = 0.0
+        self._until, self._noted = 0.0, False
         self.reason = ""
         """The last failure; "" if nothing is missing."""
 
@@ -39,12 +39,13 @@ class Outage:
         except ERRORS as error:
             if disk_is_full(error):
                 raise
-            first, self.reason = not self.reason, _line(error)
+            self.reason = _line(error)
             if not is_refusal(error):
                 self._until = time.monotonic() + PAUSE
-            if first:
-                self._note(f"{self.words()}: the sweep goes on; what is missing is made up for "
-                           "at the end")  # fmt: skip
+            if not self._noted:
+                missing = "the sweep goes on; what is missing is made up for at the end"
+                self._note(f"{self.words()}: {missing}")
+            self._noted = True
             return None
 
     def words(self) -> str:
