@@ -32,6 +32,7 @@ from bench.method.weights import load_weights
 from bench.records.cell import Cell, Score, label_of, load_scores
 from bench.records.store import home
 from bench.report.render import write_report
+from bench.report.rows import choose_rows
 from bench.study.fields import Study
 from bench.terminal.progress import Lines, Screen
 from bench.train.loop import choose_device
@@ -79,9 +80,12 @@ def run_study(
         written.update(write_report(study.name, out))
         return out or Path("reports") / study.name
 
+    def shown(cells: list[Cell]) -> set[str]:
+        return {cell.file_name for row in choose_rows(study, cells)[0] for cell in row.cells}
+
     cells = sweep(
         study, home(), workers=workers, fresh=fresh, keep=keep, retry_failed=retry_failed,
-        yaml=yaml, screen=screen, report=report,
+        yaml=yaml, screen=screen, report=report, shown=shown,
     )  # fmt: skip
     return Swept(cells, written)
 

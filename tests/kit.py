@@ -111,6 +111,19 @@ class Blank(Shift):
         return super().forward(lr) * (1 if self.training else float("nan"))
 
 
+class Gpu(Shift):
+    """Loses its GPU once if a file named gpu is there, always if it says so."""
+
+    def training_step(self, batch, stage):
+        if os.path.exists("gpu"):
+            with open("gpu") as file:
+                always = file.read()
+            if not always:
+                os.remove("gpu")
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return super().training_step(batch, stage)
+
+
 class Full(Shift):
     """Finds the disk full as long as a file named full is there."""
 

@@ -91,6 +91,16 @@ def test_eight_trials_train_eight_stages_not_thirty_six(world: Path) -> None:
     trained = [stage for cell in records.values() for stage in cell["stages"]]
     assert len(trained) == 36 and sum(not stage["reused"] for stage in trained) == 8
 
+    # so are its curves: the other runs say which run has them
+    logged = runs(home)
+    for n in range(1, 9):
+        curve = f"train/link{n}/loss"
+        (holder,) = [run for run in logged if curve in run.metrics]
+        assert [step for step, _ in holder.metrics[curve]] == list(range(1, 9))
+        others = [r for r in logged if f"bench.stage.link{n}" in r.tags and r != holder]
+        assert len(others) == 8 - n
+        assert {run.tags[f"bench.curves.link{n}"] for run in others} <= {holder.id}
+
     # nothing is selected: every trial is a row, Optuna knows all, and no objective is made up
     table = (world / "reports/tiny/table.md").read_text()
     for n in range(8):

@@ -157,7 +157,12 @@ def test_a_sweep_from_nothing_records_every_trial_and_a_second_one_does_nothing(
         if run.tags["bench.method"] == "shift":
             assert run.params["error"] == str(cell["swept"]["error"])
             assert [step for step, _ in run.metrics["train/fit/loss"]] == [1, 2, 3, 4, 5]
-            assert (artifacts / "model/weights.pth").stat().st_size > 0
+            (stage,) = json.loads((artifacts / "model/config.json").read_text())["stages"]
+            weights = Path(stage["path"])
+            assert weights == home / "store/stages" / cell["stages"][0]["key"] / "weights.pth"
+            assert str(weights) == run.tags["bench.weights"]
+            assert weights.stat().st_size == stage["bytes"] > 0
+            assert [path.name for path in artifacts.glob("model/*")] == ["config.json"]
     kept = home / "artifacts" / parent.id / "artifacts"
     assert (kept / "study.yaml").read_text() == (tmp_path / "tiny.yaml").read_text()
     assert (kept / "report/table.md").is_file()
@@ -175,16 +180,16 @@ def test_a_sweep_from_nothing_records_every_trial_and_a_second_one_does_nothing(
 
 DIE = """
 import os, signal
-import optuna, bench.sweep.sampler, bench.sweep.driver, bench.sweep.tracking
+import optuna, bench.sweep.driver, bench.sweep.recorder
 def die(*arguments, **more):
     os.kill(os.getpid(), signal.SIGKILL)
 """
 INSTANTS = {
-    "before the first trial": "bench.sweep.driver.Driver._reconcile = die",
+    "before the first trial": "bench.sweep.recorder.Recorder.reconcile = die",
     "when Optuna has chosen and the key is not noted": "optuna.Trial.set_user_attr = die",
     "when a run has begun without a worker": "bench.sweep.driver.LocalExecutor.submit = die",
-    "before the record": "bench.sweep.driver.write_cell = die",
-    "after the record": "bench.sweep.driver.Driver._finish_run = die",
+    "before the record": "bench.sweep.recorder.write_cell = die",
+    "after the record": "bench.sweep.recorder.Recorder._finish_run = die",
     "when the curves are logged and the results are not": "bench.sweep.tracking._per_image = die",
     "when the run has ended and Optuna does not know": "bench.sweep.sampler.Sampler._tell = die",
 }
@@ -249,6 +254,24 @@ def test_a_killed_worker_costs_one_attempt(world: Path, uninterrupted):
     assert "SIGKILL" in lost.tags["bench.reason"]
     again = [r for r in runs(world / "home") if r.tags["bench.key"] == lost.tags["bench.key"]]
     assert [r.tags["bench.attempt"] for r in again] == ["0", "1"]
+
+
+def test_a_lost_gpu_costs_one_attempt_and_three_the_trial(world: Path):
+    write_study(world, "gpu: {use: nets.Gpu}", select="", budget="")
+    (world / "gpu").touch()
+    ended = sweep(world)
+    assert ended.status == 0, ended.err
+    why = "RuntimeError: CUDA error: an illegal memory access was encountered"
+    assert f"{why}; attempt 2 of 3" in ended.err
+    lost, done = runs(world / "home")
+    assert (lost.status, lost.tags["bench.reason"]) == ("KILLED", why)
+    assert (done.status, done.tags["bench.attempt"]) == ("FINISHED", "1")
+
+    (world / "gpu").write_text("always")
+    write_study(world, "gpu: {use: nets.Gpu, error: 0.1}", select="", budget="")
+    ended = sweep(world)
+    assert ended.status == 1
+    assert cells(world / "home")["gpu-s0"]["reason"] == f"lost 3 times: {why}"
 
 
 @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM"])
@@ -538,8 +561,8 @@ def full(*a, **k):
             id="of a database",
         ),
         pytest.param(
-            f"{FULL}import bench.sweep.driver, bench.sweep.tracking\n"
-            "bench.sweep.driver.write_cell = full\n"
+            f"{FULL}import bench.sweep.recorder, bench.sweep.tracking\n"
+            "bench.sweep.recorder.write_cell = full\n"
             "bench.sweep.tracking.Tracking.kill = full\n"
             "bench.sweep.tracking.Tracking.close_study = full",
             id="of all that is written",

@@ -69,7 +69,7 @@ def score(value: float, metric: str = "psnr", image: str = "a") -> Score:
 def test_an_infinite_score_is_capped_and_a_missing_one_stays_nan(tracking: Tracking, home: Path):
     run = tracking.start("m", {}, {})
     scores = [score(math.inf), score(30.0, "psnr_y"), score(math.nan, "niqe")]
-    tracking.finish(cell_of(run, scores=scores, objectives={"psnr": math.inf}), [], None)
+    tracking.finish(cell_of(run, scores=scores, objectives={"psnr": math.inf}), [])
     (found,) = runs(home)
     assert found.metrics["set5/psnr"] == [(0, 100.0)]
     assert found.metrics["objective/psnr"] == [(0, 100.0)]
@@ -81,7 +81,7 @@ def test_an_infinite_score_is_capped_and_a_missing_one_stays_nan(tracking: Track
 def test_a_sets_value_is_the_mean_over_its_images(tracking: Tracking, home: Path):
     run = tracking.start("m", {}, {})
     cell = cell_of(run, scores=[score(20.0, image="a"), score(31.0, image="b")])
-    tracking.finish(cell, [], None)
+    tracking.finish(cell, [])
     assert runs(home)[0].metrics["set5/psnr"] == [(0, 25.5)]
 
 
@@ -94,7 +94,7 @@ def test_finishing_again_completes_what_a_kill_left_half_and_doubles_nothing(
     tracking.history(run, [(0, {"set5/psnr": 30.0})])
     cell = cell_of(run, scores=[score(30.0), score(0.9, "ssim")])
     for _ in range(2):
-        Tracking(home, STUDY).finish(cell, curve, None)
+        Tracking(home, STUDY).finish(cell, curve)
     (found,) = runs(home)
     assert found.status == "FINISHED"
     assert found.metrics["train/fit/loss"] == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
@@ -108,7 +108,7 @@ def test_a_failed_trial_is_failed_and_a_pruned_one_finished_with_a_tag(
 ):
     for state in ("failed", "pruned"):
         run = tracking.start(state, {}, {})
-        tracking.finish(cell_of(run, state=state, reason="why\nand where"), [], None)
+        tracking.finish(cell_of(run, state=state, reason="why\nand where"), [])
     shown = {run.name: (run.status, run.tags["bench.state"]) for run in runs(home)}
     assert shown == {"failed": ("FAILED", "failed"), "pruned": ("FINISHED", "pruned")}
     assert {run.tags["bench.reason"] for run in runs(home)} == {"why"}
@@ -130,7 +130,7 @@ def test_more_parameters_and_points_than_a_batch_takes(tracking: Tracking, home:
 
 
 def test_a_study_has_one_parent_run_however_often_it_is_swept(tracking: Tracking, home: Path):
-    tracking.close_study("FINISHED", {"cells_complete": 1.0}, None)
+    tracking.close_study("FINISHED", {"cells_complete": 1.0}, None, None)
     (first,) = runs(home, kind="study")
     assert first.status == "FINISHED"
     again = Tracking(home, STUDY)
@@ -162,9 +162,10 @@ def test_runs_of_another_study_are_not_seen(tracking: Tracking, home: Path):
 
 def test_the_sets_of_a_study_are_named_with_their_fingerprints(tracking: Tracking, home: Path):
     used = UsedDataset(fingerprint="0123456789abcdef", count=5, official=5, source="bicubic")
-    tracking.log_datasets(cell_of("", datasets={"set5": used}))
-    tracking.log_datasets(cell_of("", datasets={"set5": used}))
+    for _ in range(2):
+        tracking.close_study("FINISHED", {}, cell_of("", datasets={"set5": used}), None)
     rows = kit._rows(home / "mlflow.db", "select name, digest from datasets")
+    assert len(kit._rows(home / "mlflow.db", "select input_uuid from inputs")) == 1
     assert rows == [("set5", "0123456789abcdef")]
 
 

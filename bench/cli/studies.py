@@ -150,6 +150,29 @@ def check(
     return 0
 
 
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Remove nothing, only say how much.")
+@JSON
+def clean(dry_run: bool, as_json: bool) -> int:
+    """Removes what no record names.
+
+    That is: finished stages of no trial's record, also of those that --fresh has put aside; targets
+    and decoded pixels; checkpoints of trainings that nobody works on, so sweep an interrupted study
+    to its end first; half-written files; pictures of trials without a record; locks that nobody
+    holds. Records, MLflow, Optuna, artifacts and scores stay.
+    """
+    from bench.look.clean import clean as remove
+    from bench.look.clean import clean_text
+    from bench.records.store import home
+
+    found = remove(home(), dry_run)
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(clean_text(found))
+    return 0
+
+
 def _study_name(study: str) -> str:
     """Returns the name of a study given by name or by file."""
     if not study.endswith((".yaml", ".yml")):

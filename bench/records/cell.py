@@ -54,6 +54,8 @@ class TrainedStage(BaseModel):
     """Spent training it, also when that was in another trial."""
     reused: bool
     """Taken from the store: trained earlier or by another trial."""
+    curves: str = ""
+    """In a trial's record: the run in MLflow that has its loss curves."""
     precision: str
     device: str
     scale: int = 0
@@ -125,7 +127,9 @@ class Cell(BaseModel):
     kept: list[str] = []
     """What had changed since, when the user chose to keep the record as it is."""
     run_id: str = ""
-    """Its run in MLflow."""
+    """Its run in MLflow; "" while MLflow does not answer."""
+    replaces: str = ""
+    """Run of the record that stood in its place before."""
     started: str = ""
     """UTC, ISO 8601."""
     seconds: float = 0.0

@@ -32,6 +32,11 @@ class Place:
         return self.root / "pictures"
 
     @property
+    def samples(self) -> Path:
+        """Sample pictures of trials whose runs are not finished in MLflow."""
+        return self.root / "samples"
+
+    @property
     def lock(self) -> Path:
         return self.root / "lock"
 

@@ -1,5 +1,6 @@
 """Content-addressed results on disk: what has the same key is computed once."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -26,6 +27,9 @@ def content_key(parts: Mapping[str, Any]) -> str:
     """
     text = json.dumps(parts, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+_THERE = (errno.EEXIST, errno.ENOTEMPTY)
 
 
 class Store:
@@ -62,9 +66,11 @@ class Store:
             for path in building.iterdir():
                 _sync(path)
             os.rename(building, final)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(building, ignore_errors=True)
-            raise
+            # another machine was first, whose locks are not seen here: what it wrote is the same
+            if not (isinstance(error, OSError) and error.errno in _THERE and final.is_dir()):
+                raise
         _sync(final.parent)
         shutil.rmtree(self.root / "unfinished" / f"{kind}-{key}", ignore_errors=True)
         return final
@@ -77,17 +83,22 @@ class Store:
         """
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / f"{kind}-{key}", "a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                waiting(file.read().strip())
-                fcntl.flock(file, fcntl.LOCK_EX)
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            yield
+        path = folder / f"{kind}-{key}"
+        while True:
+            with open(path, "a+") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    file.seek(0)
+                    waiting(file.read().strip())
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                if not _is_file_of(file.fileno(), path):
+                    continue  # `bench clean` has removed it meanwhile: others lock a new one
+                file.truncate(0)
+                file.write(str(os.getpid()))
+                file.flush()
+                yield
+                return
 
     @contextmanager
     def use(self, kind: Kind, key: str) -> Iterator[Path | None]:
@@ -97,9 +108,13 @@ class Store:
         """
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / f"{kind}-{key}", "a+") as file:
-            fcntl.flock(file, fcntl.LOCK_SH)
-            yield self.entry(kind, key) if self.has(kind, key) else None
+        path = folder / f"{kind}-{key}"
+        while True:
+            with open(path, "a+") as file:
+                fcntl.flock(file, fcntl.LOCK_SH)
+                if _is_file_of(file.fileno(), path):
+                    yield self.entry(kind, key) if self.has(kind, key) else None
+                    return
 
     def drop(self, kind: Kind, key: str) -> bool:
         """Removes an entry that no process uses or makes; returns whether it has."""
@@ -116,6 +131,13 @@ class Store:
             os.rename(self.entry(kind, key), gone / key)  # at once, then at leisure
             shutil.rmtree(gone)
         return True
+
+
+def _is_file_of(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _sync(path: Path) -> None:

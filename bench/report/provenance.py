@@ -128,6 +128,7 @@ def remarks(study: Study, cells: Sequence[Cell], rows: Sequence[Row]) -> list[st
         + _examined(cells)
         + _mixtures(cells, rows, used)
         + _progress(study, cells)
+        + _pictures(study, cells, rows)
     )
 
 
@@ -214,6 +215,18 @@ def _progress(study: Study, cells: Sequence[Cell]) -> list[str]:
     if strangers:
         lines.append(f"Left out, no longer in the study: {', '.join(strangers)}.")
     return lines
+
+
+def _pictures(study: Study, cells: Sequence[Cell], rows: Sequence[Row]) -> list[str]:
+    """Whose restored pictures the study's policy leaves out."""
+    if study.evaluate.pictures == "none":
+        return ["No restored pictures are kept (evaluate: {pictures: none})."]
+    shown = {cell.file_name for row in rows for cell in row.cells}
+    first = study.budget.seeds[0]
+    others = [c for c in cells if c.seed == first and c.state == "complete"]
+    if study.evaluate.pictures == "all" or all(c.file_name in shown for c in others):
+        return []
+    return ["Restored pictures are kept of the table's rows alone (evaluate: {pictures: rows})."]
 
 
 def _used(cells: Iterable[Cell]) -> dict[str, list[UsedDataset]]:

@@ -102,6 +102,9 @@ class EvaluateSection(Section):
     metrics: tuple[str, ...]
     protocol: str | dict[str, str] = "auto"
     """Name of a protocol, or one for each set that needs another; auto takes the task's."""
+    pictures: Literal["rows", "all", "none"] = "rows"
+    """Restored pictures that stay when a sweep has ended, of each trial's first seed: of the
+    table's rows, of every trial, or none."""
 
 
 class BudgetSection(Section):

@@ -1,35 +1,39 @@
-"""The driver: ask, submit, listen, record, tell. The only writer of both databases.
-
-Order of writing: the cell's record, then MLflow, then Optuna. So whatever instant the process is
-killed at, the next start can complete what is missing, and no trial is lost or counted twice.
-"""
+"""The driver: ask, submit, listen. What is to be kept goes to the recorder."""
 
 import contextlib
 import os
-import shutil
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from bench.errors import BenchError
-from bench.records.cell import Cell, belongs, best_cells, load_cells, write_cell
+from bench.records.cell import Cell
 from bench.records.place import Place, one_at_a_time, study_lock
-from bench.records.store import Store, content_key
+from bench.records.store import content_key
 from bench.study.fields import Study
 from bench.study.words import swept_text
-from bench.sweep.executor import Executor, Handle, LocalExecutor, Lost
-from bench.sweep.identity import SETTINGS, Deciding, changes, environment, retrains
-from bench.sweep.rows import planned_cells, seeds_of
-from bench.sweep.sampler import Sampler
+from bench.sweep.executor import Executor, Handle, LocalExecutor
+from bench.sweep.identity import changes, retrains
+from bench.sweep.recorder import Recorder
+from bench.sweep.rows import planned_cells
 from bench.sweep.screen import Screen
-from bench.sweep.tracking import Tracking
-from bench.sweep.trial import REPORTS, Done, Event, Halt, Job, Report, Scored, Strip, disk_is_full
+from bench.sweep.trial import (
+    REPORTS,
+    Done,
+    Event,
+    Halt,
+    Job,
+    Lost,
+    Report,
+    Scored,
+    Strip,
+    disk_is_full,
+)
 from bench.train.loop import Progress
-from bench.train.stages import Note, stage_history
+from bench.train.stages import Note
 from bench.train.targets import drop_targets
 
 ATTEMPTS = 3  # of a trial whose worker is lost
@@ -41,7 +45,6 @@ class Flight:
 
     job: Job
     run: str
-    points: list[tuple[int, dict[str, float]]] = field(default_factory=list)
 
 
 def sweep(
@@ -56,38 +59,49 @@ def sweep(
     yaml: str = "",
     screen: Screen | None = None,
     report: Callable[[list[Cell]], Path] | None = None,
+    shown: Callable[[list[Cell]], Collection[str]] | None = None,
 ) -> list[Cell]:
     """Runs or resumes a study until its budget is spent; returns the records of all its cells.
 
     A killed sweep goes on where it was. fresh: forgets earlier trials, keeping their records aside
     and finished stages in the store. keep: trials that other code, data or settings have trained
     stay, marked, beside new ones. retry_failed: what failed is tried again. report: renders the
-    records into a folder, which is then also among the artifacts of the study's run. Raises
-    BenchError if another process sweeps this study, if the recorded trials cannot be compared with
-    new ones, or if the disk is full.
+    records into a folder, which is then also among the artifacts of the study's run. shown: names
+    the records that the report shows; with `evaluate.pictures: rows` the restored pictures of all
+    others are removed at the end. Raises BenchError if another process sweeps this study, if the
+    recorded trials cannot be compared with new ones, if MLflow cannot be reached at the start, or
+    if the disk is full.
     """
-    place = Place(home, study.name)
+    place, screen = Place(home, study.name), screen or Screen()
     with study_lock(place) as tell:
         with one_at_a_time(home):
-            driver = Driver(study, place, executor or LocalExecutor(workers or default_workers()))
-        driver.screen, driver.tell = screen or Screen(), tell
+            recorder = Recorder(study, place, screen.note)
         if fresh:
-            driver.forget()
-        driver.claim(keep, retry_failed)
+            recorder.forget()
+        recorder.claim(keep, retry_failed)
+        executor = executor or LocalExecutor(workers or default_workers())
+        driver = Driver(recorder, executor, screen, tell)
         try:
-            driver.start(yaml)
+            recorder.open(yaml)
+            driver.start()
             driver.run()
-            cells = driver.current()
+            cells = recorder.current()
             folder = report(cells) if report else None
-            driver.stop("FAILED" if any(c.state == "failed" for c in cells) else "FINISHED", folder)
-            drop_targets(driver.store, {s.target for c in driver.cells.values() for s in c.stages})
+            if shown and study.evaluate.pictures != "all":
+                recorder.keep_pictures(shown(cells) if study.evaluate.pictures == "rows" else ())
+            driver.stop()
+            drop_targets(recorder.store, {s.target for c in cells for s in c.stages})
+            failed = any(cell.state == "failed" for cell in cells)
+            recorder.close("FAILED" if failed else "FINISHED", folder)
         except BaseException as error:
-            full = disk_is_full(error)
-            with contextlib.suppress(*(Exception,) if full else ()):  # nor may this find room
-                driver.stop("KILLED")
-            if full and not isinstance(error, BenchError):
+            for end in (driver.stop, recorder.close):
+                with contextlib.suppress(Exception):  # what went wrong first is what counts
+                    end()
+            if disk_is_full(error) and not isinstance(error, BenchError):
                 raise BenchError(_stopped(study, f"the disk is full ({home})")) from error
             raise
+        finally:
+            screen.close()
         return cells
 
 
@@ -108,163 +122,50 @@ def default_workers() -> int:
 class Driver:
     """One sweep of one study."""
 
-    def __init__(self, study: Study, place: Place, executor: Executor) -> None:
-        self.study = study
-        self.place = place
+    def __init__(
+        self,
+        recorder: Recorder,
+        executor: Executor,
+        screen: Screen,
+        tell: Callable[[Iterable[str]], None],
+    ) -> None:
+        self.recorder = recorder
         self.executor = executor
-        self.screen = Screen()
-        self.tell: Callable[[Iterable[str]], None] = lambda running: None
-        self.store = Store(place.home / "store")
-        self.tracking = Tracking(place.home, study)
-        self.samplers = {
-            name: Sampler(place.home, study, name)
-            for name, section in study.methods.items()
-            if section.ranges
-        }
-        self.cells: dict[str, Cell] = {}
+        self.screen = screen
+        self.tell = tell
+        self.study, self.store = recorder.study, recorder.store
+        self.samplers, self.cells = recorder.samplers, recorder.cells
         self.queue: deque[Job] = deque()
         self.flights: dict[Handle, Flight] = {}
         self.losses: Counter[str] = Counter()
-        self.deciding = Deciding(study)
-        self.again: list[Cell] = []
-        """Failed before, and to be tried again."""
         self.renewed: Counter[str] = Counter()
         """How many jobs of a swept method are under way that measure a finished trial again."""
-        self.seeds = {name: seeds_of(study, name) for name in study.methods}
 
-    # --- before and after -----------------------------------------------------------------------
-
-    def forget(self) -> None:
-        """Puts the records aside and starts the search anew.
-
-        The records go first: a new trial must never be completed by an old one's.
-        """
-        if self.place.cells.is_dir():
-            stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
-            self.place.cells.rename(self.place.root / f"cells-{stamp}")
-        shutil.rmtree(self.place.pictures, ignore_errors=True)
-        self.tracking.archive_study()
-        for sampler in self.samplers.values():
-            sampler.delete()
-
-    def claim(self, keep: bool = False, retry_failed: bool = False) -> None:
-        """Takes up what is recorded. Raises BenchError if it cannot stand beside new trials.
-
-        keep: what other code, data or settings have trained is kept as it is, and marked.
-        retry_failed: what failed is forgotten, so that it is tried again.
-        """
-        for cell in load_cells(self.place.cells) if self.place.cells.is_dir() else []:
-            if cell.method in self.study.methods:
-                self.cells[cell.file_name] = cell
-        stale = {
-            name: why
-            for name, cell in self.cells.items()
-            if belongs(self.study, cell) and (why := list(filter(retrains, self._changes(cell))))
-        }
-        if keep:
-            for name, why in stale.items():
-                self._keep(self.cells[name], why)
-            for method in {self.cells[n].method for n, why in stale.items() if SETTINGS in why}:
-                if method in self.samplers:  # its ranges may be others: filled from the records
-                    self.samplers[method].delete()
-        elif swept := {
-            name: why for name, why in stale.items() if self.cells[name].trial is not None
-        }:
-            raise BenchError(_stale(self.study, swept))
-        if retry_failed:
-            for cell in [c for c in self.current() if c.state == "failed"]:
-                del self.cells[cell.file_name]
-                self.again.append(cell)
-
-    def _changes(self, cell: Cell) -> list[str]:
-        return changes(cell, self.deciding.parts(cell.method, cell.swept, cell.seed))
-
-    def _keep(self, cell: Cell, why: list[str]) -> None:
-        """Records that a stale cell stays; what decides its scores is looked at as ever."""
-        now = self.deciding.parts(cell.method, cell.swept, cell.seed)
-        if cell.decided_by:
-            before = cell.decided_by
-            now = {k: v if retrains(k) else before.get(k, "") for k, v in now.items()}
-        update = {
-            "kept": list(dict.fromkeys([*cell.kept, *why])),
-            "decided_by": now,
-            "fingerprint": content_key(now),
-        }
-        self.cells[cell.file_name] = cell.model_copy(update=update)
-        write_cell(self.place.cells, self.cells[cell.file_name])
-
-    def start(self, yaml: str) -> None:
+    def start(self) -> None:
         """Mends what a kill left behind, and queues what has no record or a stale one."""
-        self.place.study_file.write_text(self.study.model_dump_json(indent=1))
-        tags = {f"bench.{key}": value for key, value in environment(self.study).items()}
-        self.tracking.open_study(yaml or self.study.model_dump_json(indent=1), tags)
-        self._reconcile()
-        for name, section in self.study.methods.items():
-            if not section.ranges:
-                self.queue.extend(self._jobs(name, None, {}, 0))
-        self.renewed = Counter(job.method for job in self.queue if job.trial is not None)
-
-    def _reconcile(self) -> None:
-        """Completes what a killed driver had begun: first MLflow from the records, then Optuna."""
-        by_run = {cell.run_id: cell for cell in self.cells.values()}
-        for run in self.tracking.running():
-            if run in by_run:
-                self._finish_run(by_run[run])
-            else:
-                self.tracking.kill(run, "driver lost")
-        for cell in [c for c in self.cells.values() if not c.run_id]:
-            self._record(cell.model_copy(update={"run_id": self._start_run(_job_of(cell, self))}))
+        self.recorder.reconcile()
         for name, sampler in self.samplers.items():
-            for key in sampler.running():
-                if not self._tell_if_complete(name, key):
-                    sampler.requeue(key)
-            self._restore_search(name)
-            for cell in self.again:
-                if cell.method == name and cell.trial is not None:
-                    sampler.retry(cell.trial, cell.swept, cell.attempt)
             for key, swept in sampler.finished().items():
                 for job in self._jobs(name, key, swept, 0):
                     self.screen.note(
                         f"{_label(job)} is stale ({self._why(job)}): measuring it again"
                     )
                     self.queue.append(job)
+        for name, section in self.study.methods.items():
+            if not section.ranges:
+                self.queue.extend(self._jobs(name, None, {}, 0))
+        self.renewed = Counter(job.method for job in self.queue if job.trial is not None)
 
     def _why(self, job: Job) -> str:
         cell = self.cells.get(job.file_name)
-        return ", ".join(self._changes(cell)) if cell else "its record is gone"
+        return ", ".join(self.recorder.changes(cell)) if cell else "its record is gone"
 
-    def _restore_search(self, method: str) -> None:
-        """Makes Optuna's finished trials those of the records: they may have been measured anew,
-        and the database may have lost them."""
-        groups: dict[int, list[Cell]] = {}
-        for cell in self.current():
-            if cell.method == method and cell.trial is not None and cell.state == "complete":
-                groups.setdefault(cell.trial, []).append(cell)
-        whole = {k: group for k, group in groups.items() if len(group) == len(self.seeds[method])}
-        self.samplers[method].restore(
-            {key: (group[0].swept, _means(group)) for key, group in whole.items()}
-        )
-
-    def stop(self, status: str, report: Path | None = None) -> None:
-        """Ends all jobs and runs; what was under way is asked again next time."""
+    def stop(self) -> None:
+        """Ends all jobs; what was under way is asked again next time."""
         self.executor.close()
         for flight in self.flights.values():
-            if flight.run:
-                self.tracking.kill(flight.run, "interrupted")
-        for sampler in self.samplers.values():
-            for key in sampler.running():
-                sampler.requeue(key)
-        complete = sum(c.state == "complete" for c in self.current())
-        best = {
-            f"best/{cell.exact(name)}": cell.objectives[name]
-            for name, cell in best_cells(self.study, self.current()).items()
-        }
-        self.tracking.close_study(status, {"cells_complete": complete, **best}, report)
-        self.screen.close()
-
-    def current(self) -> list[Cell]:
-        """Returns the cells that belong to the study as it is now."""
-        return [cell for cell in self.cells.values() if belongs(self.study, cell)]
+            self.recorder.kill_run(flight.run, "interrupted")
+        self.recorder.settle()
 
     # --- the loop -------------------------------------------------------------------------------
 
@@ -272,7 +173,7 @@ class Driver:
         """Asks and listens until every trial has a record."""
         total = planned_cells(self.study)
         waiting = {Cell.name_file(job.method, job.trial, job.seed) for job in self.queue}
-        self.screen.begin(total, sum(c.file_name not in waiting for c in self.current()))
+        self.screen.begin(total, sum(c.file_name not in waiting for c in self.recorder.current()))
         while True:
             while len(self.flights) < self.executor.slots and (job := self._next_job()):
                 self._launch(job)
@@ -294,20 +195,19 @@ class Driver:
                 self.queue.extend(self._jobs(name, key, swept, attempt))
                 if self.queue:
                     return self.queue.popleft()
-                self._tell_if_complete(name, key)  # a killed driver had recorded it
+                self.recorder.tell_if_complete(name, key)  # a killed driver had recorded it
         return None
 
-    def _taken(self, method: str) -> set[int]:
+    def _taken(self, method: str) -> set[int | None]:
         """Keys of a method's trials, those known to Optuna and those that have records."""
-        recorded = {c.trial for c in self.current() if c.method == method and c.trial is not None}
-        return recorded | self.samplers[method].keys().keys()
+        return self.recorder.recorded[method] | self.samplers[method].keys().keys()
 
     def _jobs(self, method: str, key: int | None, swept: dict[str, Any], attempt: int) -> list[Job]:
         """Returns the jobs of a trial that have no record yet, or a stale one; seed by seed."""
         jobs = []
-        for seed in self.seeds[method]:
+        for seed in self.recorder.seeds[method]:
             cell = self.cells.get(Cell.name_file(method, key, seed))
-            now = self.deciding.parts(method, swept, seed)
+            now = self.recorder.deciding.parts(method, swept, seed)
             if cell is not None and cell.kept and not self._weights_are_here(cell):
                 continue  # it cannot be measured again, and was to be kept
             if cell is None or cell.fingerprint != content_key(now):
@@ -329,7 +229,7 @@ class Driver:
         attempt: int,
         decided_by: dict[str, str],
     ) -> Job:
-        first = seed == self.study.budget.seeds[0]
+        pictures = seed == self.study.budget.seeds[0] and self.study.evaluate.pictures != "none"
         before = self.cells.get(Cell.name_file(method, key, seed))
         if before and (
             before.state != "complete"
@@ -348,34 +248,17 @@ class Driver:
             kept=before.kept if before else [],
             stages=before.stages if before else [],
             store=self.store.root,
-            pictures=self.place.pictures if first else None,
+            pictures=self.recorder.place.pictures if pictures else None,
             prune=self._prunes(method),
         )
 
     def _launch(self, job: Job) -> None:
-        run = self._start_run(job)
+        run = self.recorder.start_run(job)
         handle = self.executor.submit(job)
         self.flights[handle] = Flight(job, run)
         self.tell(_label(flight.job) for flight in self.flights.values())
 
-    def _start_run(self, job: Job) -> str:
-        parameters = {
-            **self.study.methods[job.method].fixed,
-            **job.swept,
-            "seed": job.seed,
-            **self.study.model_dump(mode="json", include={"task", "train"}, exclude_none=True),
-        }
-        tags = {
-            "bench.method": job.method,
-            "bench.key": "" if job.trial is None else str(job.trial),
-            "bench.seed": str(job.seed),
-            "bench.attempt": str(job.attempt),
-        }
-        name = f"{self.study.name}-{Cell.name_file(job.method, job.trial, job.seed)}"
-        name += f"-a{job.attempt}" if job.attempt else ""
-        return self.tracking.start(name, _flat(parameters), tags)
-
-    def _listen(self, handle: Handle, event: Event | Lost) -> None:
+    def _listen(self, handle: Handle, event: Event) -> None:
         flight = self.flights.get(handle)
         if flight is None:
             return  # a last word of a cancelled job
@@ -384,7 +267,7 @@ class Driver:
             case Progress():
                 pass  # the whole curve is logged once, from the stage's record
             case Strip(dataset, image, png):
-                self.tracking.picture(flight.run, f"strips/{dataset}/{image}.png", png)
+                self.recorder.sample(flight.job, f"{dataset}/{image}.png", png)
             case Report(step, value):
                 self._report(handle, flight, step, value)
             case Done(cell):
@@ -401,9 +284,8 @@ class Driver:
     def _report(self, handle: Handle, flight: Flight, step: int, value: float) -> None:
         job = flight.job
         assert job.trial is not None and self.study.select is not None
-        at = self.seeds[job.method].index(job.seed) * REPORTS + step
+        at = self.recorder.seeds[job.method].index(job.seed) * REPORTS + step
         name = self.study.select.objectives[0]
-        flight.points.append((at, {f"report/{name}": value}))
         if self.samplers[job.method].report(job.trial, at, value):
             self.executor.cancel(handle)
             del self.flights[handle]
@@ -411,7 +293,7 @@ class Driver:
             self._done(handle, flight, self._without_result(job, "pruned", reason))
 
     def _lost(self, handle: Handle, flight: Flight, reason: str) -> None:
-        self.tracking.kill(flight.run, reason)
+        self.recorder.kill_run(flight.run, reason)
         job = flight.job
         name = Cell.name_file(job.method, job.trial, job.seed)
         self.losses[name] += 1  # a sweep that was interrupted has not tried in vain
@@ -440,13 +322,8 @@ class Driver:
             started=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
-    # --- recording ------------------------------------------------------------------------------
-
     def _done(self, handle: Handle, flight: Flight, cell: Cell) -> None:
-        if flight.points:
-            self.tracking.history(flight.run, flight.points)
-        run = flight.run or self._start_run(flight.job)
-        self._record(cell.model_copy(update={"run_id": run}))
+        self.recorder.record(cell, flight.run)
         self.screen.ended(handle, _label(flight.job), cell)
         if cell.trial is None:
             return
@@ -456,79 +333,11 @@ class Driver:
             self.queue.extend(more)
             self.renewed[cell.method] += len(more) - 1
             if not self.renewed[cell.method]:
-                self._restore_search(cell.method)
+                self.recorder.restore_search(cell.method)
             return
-        self._tell_if_complete(cell.method, cell.trial)
+        self.recorder.tell_if_complete(cell.method, cell.trial)
         if self._prunes(cell.method) and cell.state == "complete":
             self.queue.extend(self._jobs(cell.method, cell.trial, cell.swept, cell.attempt))
-
-    def _record(self, cell: Cell) -> None:
-        if cell.datasets and not any(other.datasets for other in self.cells.values()):
-            self.tracking.log_datasets(cell)
-        before = self.cells.get(cell.file_name)
-        write_cell(self.place.cells, cell)
-        self.cells[cell.file_name] = cell
-        if before is not None and before.run_id not in ("", cell.run_id):
-            self.tracking.supersede(before.run_id)
-        self._finish_run(cell)
-
-    def _finish_run(self, cell: Cell) -> None:
-        """Logs the loss curves, from the stages' records, and the results; ends the run."""
-        weights = None
-        points = []
-        for stage in cell.stages:
-            points += [
-                (step, {f"train/{stage.name}/{name}": value for name, value in losses.items()})
-                for step, losses in stage_history(self.store, stage.key)
-            ]
-            weights = self.store.entry("stages", stage.key) / "weights.pth"
-        self.tracking.finish(cell, points, weights)
-
-    def _tell_if_complete(self, method: str, key: int) -> bool:
-        """Tells Optuna a trial whose seeds all have records; returns whether it had them."""
-        names = [Cell.name_file(method, key, seed) for seed in self.seeds[method]]
-        cells = [self.cells[name] for name in names if name in self.cells]
-        sampler = self.samplers[method]
-        if any(cell.state == "failed" for cell in cells):
-            sampler.fail(key)
-        elif any(cell.state == "pruned" for cell in cells):
-            sampler.prune(key)
-        elif len(cells) == len(names):
-            sampler.tell(key, _means(cells))
-        else:
-            return False
-        return True
-
-
-def _means(cells: list[Cell]) -> dict[str, float]:
-    """Each objective, mean over the seeds."""
-    return {name: fmean(c.objectives[name] for c in cells) for name in cells[0].objectives}
-
-
-def _stale(study: Study, stale: dict[str, list[str]]) -> str:
-    """What to say of trials that new ones cannot be compared with."""
-    files: dict[str, list[str]] = {}
-    for file, why in stale.items():
-        for change in why:
-            files.setdefault(change, []).append(file)
-    reasons = [f"{change} ({_several(names)})" for change, names in files.items()]
-    return (
-        f"{study.name}: {len(stale)} recorded trials are stale, for these have changed since: "
-        f"{'; '.join(reasons)}. Their objectives cannot be compared with new ones. Start over with "
-        "--fresh (finished stages that still apply are reused), keep them with --keep (every table "
-        "then marks them), or give the study another name."
-    )
-
-
-def _several(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
-
-
-def _job_of(cell: Cell, driver: Driver) -> Job:
-    return driver._job(
-        cell.method, cell.trial, cell.swept, cell.seed, cell.attempt, cell.decided_by
-    )
 
 
 def _label(job: Job) -> str:
@@ -536,12 +345,3 @@ def _label(job: Job) -> str:
     trial = "" if job.trial is None else f" t{job.trial:03d}"
     swept = swept_text(job.swept)
     return f"{job.method}{trial}{seeds}" + (f" ({swept})" if swept else "")
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns nested mappings as one level with dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        flat.update(_flat(value, f"{name}.") if isinstance(value, dict) else {name: value})
-    return flat

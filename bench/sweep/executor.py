@@ -5,22 +5,13 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Protocol
 
 from bench.measure.pool import end_with_parent
 from bench.measure.processes import no_main_module
-from bench.sweep.trial import Done, Event, Halt, Job, run_trial
-
-
-@dataclass(frozen=True)
-class Lost:
-    """The worker went away without a result: killed, out of memory, machine gone."""
-
-    reason: str
-
+from bench.sweep.trial import Done, Event, Halt, Job, Lost, run_trial
 
 Handle = int
 
@@ -33,7 +24,7 @@ class Executor(Protocol):
 
     def submit(self, job: Job) -> Handle: ...
 
-    def events(self, timeout: float) -> Iterator[tuple[Handle, Event | Lost]]:
+    def events(self, timeout: float) -> Iterator[tuple[Handle, Event]]:
         """Yields what has come within `timeout` seconds, in the order of each job."""
         ...
 
@@ -79,7 +70,7 @@ class LocalExecutor:
         self._slots[self._next] = slot
         return self._next
 
-    def events(self, timeout: float) -> Iterator[tuple[Handle, Event | Lost]]:
+    def events(self, timeout: float) -> Iterator[tuple[Handle, Event]]:
         """Yields what has come within `timeout` seconds."""
         handles = {pipe: handle for handle, (_, pipe) in self._running.items()}
         for ready in wait(list(handles), timeout):
@@ -87,7 +78,7 @@ class LocalExecutor:
             handle = handles[ready]
             while handle in self._running and ready.poll():
                 try:
-                    event: Event | Lost = ready.recv()
+                    event: Event = ready.recv()
                 except (EOFError, OSError):
                     event = self._lost(handle)
                 if isinstance(event, Done | Halt | Lost):

@@ -69,10 +69,10 @@ class Deciding:
         datasets = [*([study.select.dataset] if study.select else []), *study.evaluate.datasets]
         names = [*(study.select.objectives if study.select else ()), *study.evaluate.metrics]
         protocols = {protocol_of(study, name) for name in datasets}
-        on = {"datasets": study.methods[method].datasets, **study.evaluate.model_dump(mode="json")}
+        reported = study.evaluate.model_dump(mode="json", exclude={"pictures"})
         return {
             RESTORING: restoring_digest(),
-            REPORTED: content_key(on),
+            REPORTED: content_key({"row": study.methods[method].datasets, **reported}),
             **{f"images of {name}": self._images(name) for name in datasets},
             **{f"metric {name}": self._metric(name) for name in names},
             **{f"protocol {name}": content_key({"rules": rules_of(name)}) for name in protocols},

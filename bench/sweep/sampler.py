@@ -202,6 +202,15 @@ class Sampler:
         trial.report(value, step)
         return trial.should_prune()
 
+    def reports(self, key: int) -> dict[int, float]:
+        """Returns the intermediate values of the newest attempt at a trial, by step."""
+        mine = [
+            trial.intermediate_values
+            for trial in self._study.get_trials(deepcopy=False)
+            if trial.user_attrs.get("key") == key
+        ]
+        return dict(mine[-1]) if mine else {}
+
     def requeue(self, key: int) -> None:
         """Gives a trial that was lost another attempt, with the same parameters."""
         number = self._running(key)

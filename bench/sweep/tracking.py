@@ -5,7 +5,6 @@ import logging
 import math
 import os
 import re
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,9 @@ for _name, _value in {
     "DO_NOT_TRACK": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "GIT_PYTHON_REFRESH": "quiet",
+    # a server that is gone must not stop the sweep: by default each call tries for four minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }.items():
     os.environ.setdefault(_name, _value)
 
@@ -35,10 +37,13 @@ from mlflow.entities import (  # noqa: E402 - after the switches above
 )
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
+from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # no lines about making its tables
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # errors are raised, too
 EXPERIMENT = "bench"
-WEIGHTS_LIMIT = 50_000_000  # bytes; larger weights stay in the store, their path in the run
+ERRORS = (MlflowException, SQLAlchemyError, OSError)
+"""What MLflow raises when it, its database or its server fails; OSError also for connections."""
 Points = Sequence[tuple[int, Mapping[str, float]]]
 INFINITE_PSNR = 100.0  # MLflow turns inf into 1.8e308; the records keep inf
 
@@ -46,6 +51,17 @@ INFINITE_PSNR = 100.0  # MLflow turns inf into 1.8e308; the records keep inf
 def tracking_uri(home: Path) -> str:
     """Returns $MLFLOW_TRACKING_URI, else the SQLite file in `home`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}"
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether MLflow answers and will not have this one thing, such as a run that was deleted."""
+    refusals = (
+        "BAD_REQUEST",
+        "INVALID_PARAMETER_VALUE",
+        "INVALID_STATE",
+        "RESOURCE_DOES_NOT_EXIST",
+    )
+    return isinstance(error, MlflowException) and error.error_code in refusals
 
 
 class Tracking:
@@ -90,15 +106,21 @@ class Tracking:
             self._parent = run.info.run_id
         self._client.log_text(self._parent, yaml, "study.yaml")
 
-    def close_study(self, status: str, summary: Mapping[str, float], folder: Path | None) -> None:
-        """Ends the parent run; `folder` holds the report."""
+    def close_study(
+        self, status: str, summary: Mapping[str, float], measured: Cell | None, folder: Path | None
+    ) -> None:
+        """Ends the parent run, if there is one. measured: a cell that names the sets that the study
+        is measured on. folder: holds the report."""
+        if not self._parent:
+            return
+        if measured is not None:
+            self._log_datasets(measured)
         self._log(self._parent, summary, step=0)
         if folder is not None and folder.is_dir():
             self._client.log_artifacts(self._parent, str(folder), "report")
         self._client.set_terminated(self._parent, status)
 
-    def log_datasets(self, cell: Cell) -> None:
-        """Names the sets that the study is measured on, with their fingerprints, on the parent."""
+    def _log_datasets(self, cell: Cell) -> None:
         inputs = [
             DatasetInput(
                 Dataset(name, used.fingerprint[:36], "bench", json.dumps({"lr": used.source})),
@@ -133,48 +155,46 @@ class Tracking:
         for begin in range(0, len(metrics), 1000):
             self._client.log_batch(run, metrics=metrics[begin : begin + 1000])
 
-    def picture(self, run: str, path: str, png: bytes) -> None:
-        """Stores a PNG among the run's artifacts."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / Path(path).name
-            file.write_bytes(png)
-            self._client.log_artifact(run, str(file), str(Path(path).parent))
+    def finish(
+        self,
+        cell: Cell,
+        points: Points,
+        weights: Sequence[Path] = (),
+        samples: Path | None = None,
+    ) -> str:
+        """Logs a cell's curves and results and ends its run. Safe to repeat after a kill.
 
-    def finish(self, cell: Cell, points: Points, weights: Path | None) -> None:
-        """Logs a cell's loss curves and results and ends its run. Safe to repeat after a kill."""
+        weights: a file for each of the cell's stages; they are named, not copied. samples: a folder
+        of sample pictures. Returns the run's status.
+        """
         run = cell.run_id
         known = self._client.get_run(run)
         if known.info.status != "RUNNING":
-            return
+            return str(known.info.status)
         self.history(run, self._not_logged(run, points, set(known.data.metrics)))
-        means = {f"objective/{cell.exact(name)}": v for name, v in cell.objectives.items()}
-        groups: dict[tuple[str, str, str], list[float]] = {}
-        for score in cell.scores:
-            group = (score.dataset, score.metric, score.protocol)
-            groups.setdefault(group, []).append(score.value)
-        for (dataset, metric, protocol), values in groups.items():
-            name = f"{label_of(dataset)}/{cell.exact(metric)}"
-            means[name] = PROTOCOLS[protocol].pool(metric, values)
-        means["seconds"] = cell.seconds
+        means = _means(cell)
         self._log(run, {k: v for k, v in means.items() if _name_of(k) not in known.data.metrics})
         self._client.log_dict(run, _per_image(cell), "per_image.json")
-        shown = json.dumps([{"path": "per_image.json", "type": "table"}])
-        model = cell.model_dump(mode="json", include={"use", "parameters", "stages", "environment"})
-        self._client.log_dict(run, model, "model/config.json")
-        if weights is not None and weights.stat().st_size <= WEIGHTS_LIMIT:
-            self._client.log_artifact(run, str(weights), "model")
-        tags = {"bench.state": cell.state, "bench.fingerprint": cell.fingerprint}
-        tags["mlflow.loggedArtifacts"] = shown  # the UI then shows the file as a table
-        tags |= {f"bench.{key}": value for key, value in cell.environment.items()}
-        tags |= {"mlflow.source.git.commit": cell.environment.get("commit", "unknown")}
-        for name, used in cell.datasets.items():
-            tags[f"bench.dataset.{label_of(name)}"] = used.fingerprint
+        self._client.log_dict(run, _model(cell, weights), "model/config.json")
+        if samples is not None and samples.is_dir():
+            self._client.log_artifacts(run, str(samples), "strips")
         if cell.reason:
             self._client.log_text(run, cell.reason, "reason.txt")
-            tags["bench.reason"] = cell.reason.splitlines()[0][:500]
-        self._client.log_batch(run, tags=[RunTag(k, v) for k, v in tags.items()])
+        tags = [RunTag(name, text) for name, text in _tags(cell, weights).items()]
+        self._client.log_batch(run, tags=tags)
+        self._supersede(cell.replaces)
         ended = "FAILED" if cell.state == "failed" else "FINISHED"  # MLflow has no PRUNED
         self._client.set_terminated(run, ended)
+        return ended
+
+    def _supersede(self, run: str) -> None:
+        """Takes a run whose trial has been measured anew out of what a study's runs are."""
+        try:
+            if run:
+                self._client.set_tag(run, "bench.kind", "superseded trial")
+        except MlflowException as error:
+            if not is_refusal(error):  # else a person has deleted it
+                raise
 
     def _not_logged(self, run: str, points: Points, known: set[str]) -> Points:
         """Drops what a killed driver had logged: MLflow appends a step that is logged again."""
@@ -194,10 +214,6 @@ class Tracking:
                 if run.info.status == "RUNNING":  # a killed driver left it
                     self.kill(run.info.run_id, "driver lost")
                 self._client.set_tag(run.info.run_id, "bench.kind", f"archived {kind}")
-
-    def supersede(self, run: str) -> None:
-        """Takes a run whose trial has been measured anew out of what a study's runs are."""
-        self._client.set_tag(run, "bench.kind", "superseded trial")
 
     def kill(self, run: str, reason: str) -> None:
         """Ends a run that has no result."""
@@ -239,3 +255,44 @@ def _per_image(cell: Cell) -> dict[str, Any]:
     columns = ["dataset", "scale", "image", "metric", "protocol", "value"]
     rows = [[*s[:5], s.value if math.isfinite(s.value) else str(s.value)] for s in cell.scores]
     return {"columns": columns, "data": rows}
+
+
+def _means(cell: Cell) -> dict[str, float]:
+    """A cell's numbers by the names that they have in MLflow: objectives, then each set's."""
+    means = {f"objective/{cell.exact(name)}": v for name, v in cell.objectives.items()}
+    groups: dict[tuple[str, str, str], list[float]] = {}
+    for score in cell.scores:
+        group = (score.dataset, score.metric, score.protocol)
+        groups.setdefault(group, []).append(score.value)
+    for (dataset, metric, protocol), values in groups.items():
+        name = f"{label_of(dataset)}/{cell.exact(metric)}"
+        means[name] = PROTOCOLS[protocol].pool(metric, values)
+    return {**means, "seconds": cell.seconds}
+
+
+def _model(cell: Cell, weights: Sequence[Path]) -> dict[str, Any]:
+    """What rebuilds a cell's method: class, parameters, and where each stage's weights lie."""
+    model = cell.model_dump(mode="json", include={"use", "parameters", "stages", "environment"})
+    for stage, file in zip(model["stages"], weights, strict=False):
+        stage["path"] = str(file)
+        stage["bytes"] = file.stat().st_size if file.exists() else None
+    return model
+
+
+def _tags(cell: Cell, weights: Sequence[Path]) -> dict[str, str]:
+    tags = {"bench.state": cell.state, "bench.fingerprint": cell.fingerprint}
+    # the UI then shows the file as a table
+    tags["mlflow.loggedArtifacts"] = json.dumps([{"path": "per_image.json", "type": "table"}])
+    tags |= {f"bench.{key}": value for key, value in cell.environment.items()}
+    tags |= {"mlflow.source.git.commit": cell.environment.get("commit", "unknown")}
+    for name, used in cell.datasets.items():
+        tags[f"bench.dataset.{label_of(name)}"] = used.fingerprint
+    for stage in cell.stages:
+        tags[_name_of(f"bench.stage.{stage.name}")] = stage.key
+        if stage.curves not in ("", cell.run_id):
+            tags[_name_of(f"bench.curves.{stage.name}")] = stage.curves
+    if weights:
+        tags["bench.weights"] = str(weights[-1])
+    if cell.reason:
+        tags["bench.reason"] = cell.reason.splitlines()[0][:500]
+    return tags

@@ -132,7 +132,14 @@ class Halt:
     reason: str
 
 
-Event = Progress | Note | Report | Strip | Scored | Done | Halt
+@dataclass(frozen=True)
+class Lost:
+    """The worker went away without a result: killed, out of memory, its GPU or machine gone."""
+
+    reason: str
+
+
+Event = Progress | Note | Report | Strip | Scored | Done | Halt | Lost
 
 
 @dataclass
@@ -156,7 +163,8 @@ class Result:
 
 
 def run_trial(job: Job) -> Iterator[Event]:
-    """Trains and measures one method under one seed; ends with Done or Halt, whatever happens."""
+    """Trains and measures one method under one seed; ends with Done, Halt or Lost, whatever
+    happens."""
     started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     section = job.study.methods[job.method]
     result = Result({**section.fixed, **job.swept})
@@ -168,6 +176,9 @@ def run_trial(job: Job) -> Iterator[Event]:
     except Exception as error:  # a trial that fails is recorded, and the sweep goes on
         if disk_is_full(error):
             yield Halt(f"the disk is full ({getattr(error, 'filename', None) or job.store})")
+            return
+        if gpu_is_lost(error):
+            yield Lost(f"{type(error).__name__}: {str(error).splitlines()[0]}")
             return
         text = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
         result.state, result.reason = "failed", text
@@ -199,6 +210,17 @@ def disk_is_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def gpu_is_lost(error: Exception) -> bool:
+    """Whether an error is the GPU's or its driver's: after it the process can compute no more.
+
+    Memory that does not suffice is no such error: it would not suffice the next time either.
+    """
+    if isinstance(error, torch.OutOfMemoryError) or not isinstance(error, RuntimeError):
+        return False
+    words = ("CUDA error", "cuDNN error", "NCCL error", "device-side assert")
+    return isinstance(error, torch.AcceleratorError) or any(w in str(error) for w in words)
 
 
 def _train_and_measure(job: Job, result: Result) -> Iterator[Event]:

@@ -1,0 +1,344 @@
+"""The recorder: takes up what is recorded, writes what a sweep learns, completes what was cut off.
+
+Order of writing: the cell's record, then MLflow, then Optuna. So whatever instant the process is
+killed at, the next start can complete what is missing, and no trial is lost or counted twice.
+"""
+
+import shutil
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from bench.errors import BenchError
+from bench.records.cell import Cell, belongs, best_cells, load_cells, write_cell
+from bench.records.place import Place
+from bench.records.store import Store, content_key
+from bench.study.fields import Study
+from bench.sweep.identity import SETTINGS, Deciding, changes, environment, retrains
+from bench.sweep.outage import Outage, needed
+from bench.sweep.rows import seeds_of
+from bench.sweep.sampler import Sampler
+from bench.sweep.tracking import Tracking
+from bench.sweep.trial import REPORTS, Job
+from bench.train.stages import stage_history
+
+
+class Recorder:
+    """What is known of a study's trials: the only writer of records and of both databases."""
+
+    def __init__(self, study: Study, place: Place, note: Callable[[str], None]) -> None:
+        self.study = study
+        self.place = place
+        self.note = note
+        self.store = Store(place.home / "store")
+        self.outage = Outage(note)
+        self.tracking = Tracking(place.home, study)
+        self.samplers = {
+            name: Sampler(place.home, study, name)
+            for name, section in study.methods.items()
+            if section.ranges
+        }
+        self.cells: dict[str, Cell] = {}
+        self.recorded: dict[str, set[int | None]] = {name: set() for name in study.methods}
+        """Trials of each method that have records."""
+        self.deciding = Deciding(study)
+        self.seeds = {name: seeds_of(study, name) for name in study.methods}
+        self.again: list[Cell] = []
+        """Failed before, and to be tried again."""
+        self.curves: dict[str, str] = {}
+        """Stage's key -> the run that has its loss curves."""
+
+    def current(self) -> list[Cell]:
+        """Returns the cells that belong to the study as it is now."""
+        return [cell for cell in self.cells.values() if belongs(self.study, cell)]
+
+    def changes(self, cell: Cell) -> list[str]:
+        """Returns what decides a cell today and has changed since it was recorded."""
+        return changes(cell, self.deciding.parts(cell.method, cell.swept, cell.seed))
+
+    # --- before the first trial -----------------------------------------------------------------
+
+    def forget(self) -> None:
+        """Puts the records aside and starts the search anew.
+
+        The records go first: a new trial must never be completed by an old one's.
+        """
+        if self.place.cells.is_dir():
+            stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
+            self.place.cells.rename(self.place.root / f"cells-{stamp}")
+        for folder in (self.place.pictures, self.place.samples):
+            shutil.rmtree(folder, ignore_errors=True)
+        with needed():
+            self.tracking.archive_study()
+        for sampler in self.samplers.values():
+            sampler.delete()
+
+    def claim(self, keep: bool = False, retry_failed: bool = False) -> None:
+        """Takes up what is recorded. Raises BenchError if it cannot stand beside new trials.
+
+        keep: what other code, data or settings have trained is kept as it is, and marked.
+        retry_failed: what failed is forgotten, so that it is tried again.
+        """
+        for cell in load_cells(self.place.cells) if self.place.cells.is_dir() else []:
+            if cell.method in self.study.methods:
+                self.cells[cell.file_name] = cell
+                self._claim_curves(cell)
+        stale = {
+            cell.file_name: why
+            for cell in self.current()
+            if (why := list(filter(retrains, self.changes(cell))))
+        }
+        if keep:
+            for name, why in stale.items():
+                self._keep(self.cells[name], why)
+            for method in {self.cells[n].method for n, why in stale.items() if SETTINGS in why}:
+                if method in self.samplers:  # its ranges may be others: filled from the records
+                    self.samplers[method].delete()
+        elif swept := {
+            name: why for name, why in stale.items() if self.cells[name].trial is not None
+        }:
+            raise BenchError(_stale(self.study, swept))
+        if retry_failed:
+            for cell in [c for c in self.current() if c.state == "failed"]:
+                del self.cells[cell.file_name]
+                self.again.append(cell)
+        for cell in self.current():
+            self.recorded[cell.method].add(cell.trial)
+
+    def _claim_curves(self, cell: Cell) -> None:
+        for stage in cell.stages if cell.run_id else ():
+            if stage.curves in ("", cell.run_id):  # an older record's run has the curves of all
+                self.curves[stage.key] = cell.run_id
+            else:
+                self.curves.setdefault(stage.key, stage.curves)
+
+    def _keep(self, cell: Cell, why: list[str]) -> None:
+        """Records that a stale cell stays; what decides its scores is looked at as ever."""
+        now = self.deciding.parts(cell.method, cell.swept, cell.seed)
+        if cell.decided_by:
+            before = cell.decided_by
+            now = {k: v if retrains(k) else before.get(k, "") for k, v in now.items()}
+        update = {
+            "kept": list(dict.fromkeys([*cell.kept, *why])),
+            "decided_by": now,
+            "fingerprint": content_key(now),
+        }
+        self.cells[cell.file_name] = cell.model_copy(update=update)
+        write_cell(self.place.cells, self.cells[cell.file_name])
+
+    def open(self, yaml: str) -> None:
+        """Makes the study's run. Raises BenchError if MLflow fails: nothing has begun yet."""
+        self.place.study_file.write_text(self.study.model_dump_json(indent=1))
+        tags = {f"bench.{key}": value for key, value in environment(self.study).items()}
+        with needed():
+            self.tracking.open_study(yaml or self.study.model_dump_json(indent=1), tags)
+
+    def reconcile(self) -> None:
+        """Completes what a killed driver had begun: first MLflow from the records, then Optuna."""
+        self._complete_runs()
+        self.settle()
+        for name, sampler in self.samplers.items():
+            self.restore_search(name)
+            for cell in self.again:
+                if cell.method == name and cell.trial is not None:
+                    sampler.retry(cell.trial, cell.swept, cell.attempt)
+
+    def _complete_runs(self) -> None:
+        """Brings MLflow to where the records are. No trial may be under way."""
+        by_run = {cell.run_id: cell for cell in self.cells.values()}
+        for run in self.outage.reach(self.tracking.running) or ():
+            if run in by_run:
+                self._finish_run(by_run[run])
+            else:
+                self.kill_run(run, "driver lost")
+        for cell in [c for c in self.cells.values() if not c.run_id]:
+            if run := self.start_run(cell):
+                self._write(cell.model_copy(update={"run_id": run}))
+
+    def settle(self) -> None:
+        """Tells Optuna of each open trial that has records; the others wait for another attempt."""
+        for name, sampler in self.samplers.items():
+            for key in sampler.running():
+                if not self.tell_if_complete(name, key):
+                    sampler.requeue(key)
+
+    def restore_search(self, method: str) -> None:
+        """Makes Optuna's finished trials those of the records: they may have been measured anew,
+        and the database may have lost them."""
+        groups: dict[int, list[Cell]] = {}
+        for cell in self.current():
+            if cell.method == method and cell.trial is not None and cell.state == "complete":
+                groups.setdefault(cell.trial, []).append(cell)
+        whole = {k: group for k, group in groups.items() if len(group) == len(self.seeds[method])}
+        self.samplers[method].restore(
+            {key: (group[0].swept, _means(group)) for key, group in whole.items()}
+        )
+
+    # --- each trial -----------------------------------------------------------------------------
+
+    def start_run(self, trial: Job | Cell) -> str:
+        """Makes a trial's run in MLflow and returns its id; "" while MLflow does not answer."""
+        parameters = {
+            **self.study.methods[trial.method].fixed,
+            **trial.swept,
+            "seed": trial.seed,
+            **self.study.model_dump(mode="json", include={"task", "train"}, exclude_none=True),
+        }
+        tags = {
+            "bench.method": trial.method,
+            "bench.key": "" if trial.trial is None else str(trial.trial),
+            "bench.seed": str(trial.seed),
+            "bench.attempt": str(trial.attempt),
+        }
+        name = f"{self.study.name}-{trial.file_name}"
+        name += f"-a{trial.attempt}" if trial.attempt else ""
+        return self.outage.reach(self.tracking.start, name, _flat(parameters), tags) or ""
+
+    def kill_run(self, run: str, reason: str) -> None:
+        """Ends a run that has no result."""
+        if run:
+            self.outage.reach(self.tracking.kill, run, reason)
+
+    def sample(self, job: Job, path: str, png: bytes) -> None:
+        """Keeps a sample picture until the trial's run is finished."""
+        file = self.place.samples / job.file_name / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(png)
+
+    def record(self, cell: Cell, run: str) -> None:
+        """Writes a trial's record and finishes its run. run: "" if it has none yet."""
+        self._write(cell.model_copy(update={"run_id": run or self.start_run(cell)}))
+
+    def _write(self, cell: Cell) -> None:
+        before = self.cells.get(cell.file_name)
+        if before is not None:
+            replaced = before.run_id if before.run_id != cell.run_id else ""
+            cell = cell.model_copy(update={"replaces": replaced or before.replaces})
+        cell = self._assign_curves(cell, before)
+        write_cell(self.place.cells, cell)
+        self.cells[cell.file_name] = cell
+        self.recorded[cell.method].add(cell.trial)
+        self._finish_run(cell)
+
+    def _assign_curves(self, cell: Cell, before: Cell | None) -> Cell:
+        """Notes which run has the curves of each stage: that of the first record that names it.
+
+        The record says so before anything is logged, so a kill neither loses nor doubles them.
+        """
+        for stage in before.stages if before else ():
+            if self.curves.get(stage.key) == before.run_id:  # type: ignore[union-attr]
+                del self.curves[stage.key]
+        stages = []
+        for stage in cell.stages:
+            run = self.curves.setdefault(stage.key, cell.run_id) if cell.run_id else ""
+            stages.append(stage.model_copy(update={"curves": run}))
+        return cell.model_copy(update={"stages": stages})
+
+    def _finish_run(self, cell: Cell) -> None:
+        """Logs the loss curves, from the stages' records, and the results; ends the run."""
+        if not cell.run_id:
+            return
+        points = self._reports(cell)
+        for stage in cell.stages:
+            if stage.curves in ("", cell.run_id) and self.store.has("stages", stage.key):
+                points += [
+                    (step, {f"train/{stage.name}/{name}": value for name, value in losses.items()})
+                    for step, losses in stage_history(self.store, stage.key)
+                ]
+        weights = [self.store.entry("stages", s.key) / "weights.pth" for s in cell.stages]
+        samples = self.place.samples / cell.file_name
+        if self.outage.reach(self.tracking.finish, cell, points, weights, samples):
+            shutil.rmtree(samples, ignore_errors=True)
+
+    def _reports(self, cell: Cell) -> list[tuple[int, dict[str, float]]]:
+        """What a pruner was told of a trial while it trained, as Optuna keeps it."""
+        if cell.trial is None or self.study.budget.pruner == "none" or not self.study.select:
+            return []
+        first = self.seeds[cell.method].index(cell.seed) * REPORTS
+        name = f"report/{self.study.select.objectives[0]}"
+        reports = self.samplers[cell.method].reports(cell.trial)
+        return [(at, {name: v}) for at, v in reports.items() if first <= at < first + REPORTS]
+
+    def tell_if_complete(self, method: str, key: int) -> bool:
+        """Tells Optuna a trial whose seeds all have records; returns whether it had them."""
+        names = [Cell.name_file(method, key, seed) for seed in self.seeds[method]]
+        cells = [self.cells[name] for name in names if name in self.cells]
+        sampler = self.samplers[method]
+        if any(cell.state == "failed" for cell in cells):
+            sampler.fail(key)
+        elif any(cell.state == "pruned" for cell in cells):
+            sampler.prune(key)
+        elif len(cells) == len(names):
+            sampler.tell(key, _means(cells))
+        else:
+            return False
+        return True
+
+    # --- after the last trial -------------------------------------------------------------------
+
+    def close(self, status: str = "KILLED", report: Path | None = None) -> None:
+        """Ends the study's run, and says what MLflow still lacks. No trial may be under way."""
+        if missed := self.outage.reason:
+            self.outage.over()
+            if status != "KILLED":
+                self._complete_runs()
+        complete = sum(c.state == "complete" for c in self.current())
+        best = {
+            f"best/{cell.exact(name)}": cell.objectives[name]
+            for name, cell in best_cells(self.study, self.current()).items()
+        }
+        measured = next((cell for cell in self.cells.values() if cell.datasets), None)
+        summary = {"cells_complete": complete, **best}
+        self.outage.reach(self.tracking.close_study, status, summary, measured, report)
+        if self.outage.reason:
+            self.note(
+                f"{self.outage.words()}: what it lacks stands in the records, and the same command "
+                "makes up for it"
+            )
+        elif status != "KILLED":
+            shutil.rmtree(self.place.samples, ignore_errors=True)
+            if missed:
+                self.note("MLflow answers again: nothing is missing")
+
+    def keep_pictures(self, shown: Collection[str]) -> None:
+        """Removes the restored pictures of all trials but those, by file name."""
+        keep = {"reference", *shown} if shown else set()
+        for folder in self.place.pictures.glob("*"):
+            if folder.name not in keep:
+                shutil.rmtree(folder)
+
+
+def _means(cells: list[Cell]) -> dict[str, float]:
+    """Each objective, mean over the seeds."""
+    return {name: fmean(c.objectives[name] for c in cells) for name in cells[0].objectives}
+
+
+def _stale(study: Study, stale: dict[str, list[str]]) -> str:
+    """What to say of trials that new ones cannot be compared with."""
+    files: dict[str, list[str]] = {}
+    for file, why in stale.items():
+        for change in why:
+            files.setdefault(change, []).append(file)
+    reasons = [f"{change} ({_several(names)})" for change, names in files.items()]
+    return (
+        f"{study.name}: {len(stale)} recorded trials are stale, for these have changed since: "
+        f"{'; '.join(reasons)}. Their objectives cannot be compared with new ones. Start over with "
+        "--fresh (finished stages that still apply are reused), keep them with --keep (every table "
+        "then marks them), or give the study another name."
+    )
+
+
+def _several(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested mappings as one level with dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        flat.update(_flat(value, f"{name}.") if isinstance(value, dict) else {name: value})
+    return flat
