@@ -23,6 +23,7 @@ def key(letter: str) -> str:
 LEFT_OVER = {
     "stages": [f"store/stages/{key('a')}/weights.pth", f"store/stages/{key('b')}/weights.pth"],
     "targets": [f"store/targets/{key('a')}/targets.npy"],
+    "pixels": [f"store/pixels/{key('d')}/pixels.bin"],
     "unfinished": [f"store/unfinished/stages-{key('c')}/checkpoint.pth"],
     "half": ["store/building-x1y2/weights.pth", "studies/tiny/cells/tmpabc.tmp"],
     "pictures": [
@@ -75,11 +76,11 @@ def test_what_no_record_names_goes_and_a_dry_run_says_the_same(world: Path) -> N
     gone = {name for names in LEFT_OVER.values() for name in names}
     locks = {name for name in before if name.startswith("store/locks/")}
     assert before - files(home) == gone | locks
-    assert len(locks) == 4  # of the three stages that were trained, too
+    assert len(locks) == 6  # of the three stages and of HR and LR that they were trained on, too
     for kind, names in LEFT_OVER.items():
         if kind != "locks":
             assert done["removed"][kind] == {"count": len(names), "bytes": 1000 * len(names)}
-    assert done["removed"]["locks"]["count"] == 4
+    assert done["removed"]["locks"]["count"] == 6
     assert not list(home.glob(f"store/stages/{key('a')}"))
     assert done["kept"]["stages"] == 4  # three, and what is not ours
     assert cells(home) == recorded and stage_times(home).items() <= stages.items()

@@ -62,6 +62,8 @@ class TrainedStage(BaseModel):
     """That it was trained for, in a study with several; else 0."""
     target: str = ""
     """Key of what it learned instead of the originals; "": of nothing."""
+    pixels: list[str] = []
+    """Keys of the decoded images that it was trained on."""
     losses: dict[str, float] = {}
     """Each loss that an optimizer minimised, mean of its last LAST_UPDATES values."""
     examined: dict[str, float | str] = {}

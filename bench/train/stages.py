@@ -139,6 +139,7 @@ def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
         seconds=seconds,
         reused=False,
         target=plan.target,
+        pixels=sorted({key for source in plan.sources for key in (source.hr_key, source.lr_key)}),
         precision=plan.precision,
         device=plan.device,
         losses={
