@@ -216,7 +216,7 @@ class _Check:
         if not re.fullmatch(METHOD_NAME, name):
             self.add(path, "a method's name is made of letters, digits, '_' and '-'.")
         if name == "reference" and data is None:
-            data = {}
+            data = self.document.data["methods"][name] = {}
         section: MethodSection | None = self._typed(path, MethodSection, data)
         if section is None:
             return

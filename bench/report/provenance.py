@@ -284,7 +284,12 @@ def _stages(rows: Sequence[Row]) -> list[Section]:
                     found = _facts(s.examined, 3)
                     trained = f"{s.steps} updates, {s.seconds:.0f} s"
                     losses = ", ".join(f"{name} {value:.3g}" for name, value in s.losses.items())
-                    seen[s.key] = (row.label, str(cell.seed), s.name, f"{s.parameters:,}", trained,
+                    name = (
+                        s.name
+                        if len({t.scale for t in cell.stages}) < 2
+                        else f"{s.name} x{s.scale}"
+                    )
+                    seen[s.key] = (row.label, str(cell.seed), name, f"{s.parameters:,}", trained,
                                    losses or DASH, found or DASH)  # fmt: skip
     header = ("first trained for", "seed", "stage", "parameters", "trained",
               f"losses, last {LAST_UPDATES} updates", "found by its examination")  # fmt: skip

@@ -205,7 +205,7 @@ def _skipped(study: Study, rows: Sequence[Row], columns: Sequence[Column]) -> li
             for key, why in cell.skipped.items():
                 if key in places:
                     reasons.setdefault(why, []).append(f"{row.label} on {places[key]}")
-    return [f"{DASH} {', '.join(where)}: {why}." for why, where in reasons.items()]
+    return [f"{DASH} {', '.join(where)}: {why.rstrip('.')}." for why, where in reasons.items()]
 
 
 def _unavailable(rows: Sequence[Row], columns: Sequence[Column]) -> list[str]:

@@ -392,7 +392,7 @@ def _strip(lr: Input, sr: Image, hr: Image | None, scale: int) -> bytes:
     top, left = ((size // scale - n) // 2 for size, n in zip(sr.shape[:2], side, strict=True))
     small = np.s_[top : top + side[0], left : left + side[1]]
     large = np.s_[scale * top : scale * (top + side[0]), scale * left : scale * (left + side[1])]
-    panels = [sr[large]]
+    panels = [as_rgb(sr)[large]]
     if lr.dtype == np.uint8:
         panels.insert(0, imresize(as_rgb(np.asarray(lr, np.uint8))[small], scale))
     if hr is not None:
