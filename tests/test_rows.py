@@ -114,7 +114,8 @@ def test_weights_of_a_file_and_of_a_trial_are_rows_and_starts(world: Path) -> No
     onward = records["onward-s0"].stages[0].key
     begun, learned = torch.load(entry), torch.load(home / f"store/stages/{onward}/weights.pth")
     assert not torch.equal(begun["network.weight"], learned["network.weight"])
-    assert (begun["network.weight"] - learned["network.weight"]).abs().max() < 0.02, "8 small steps"
+    moved = (begun["network.weight"] - learned["network.weight"]).abs().max()
+    assert moved < 0.02, "8 small steps"
     # another file is another row
     torch.save({k: 0 * v for k, v in torch.load(entry).items()}, world / "mine.pth")
     status = json.loads(commands().run(world, "status", "second", "--json").out)["changed"]
@@ -130,7 +131,10 @@ def test_weights_of_a_file_and_of_a_trial_are_rows_and_starts(world: Path) -> No
         ("a: {folder: data, error: 1}", ["methods.a.error", "row of pictures"]),
         ("a: {use: nets.Shift, weights: none.pth}", ["methods.a.weights", "no such file"]),
         ("a: {use: nets.Shift, weights: nothing/here}", ["methods.a.weights", "unknown study"]),
-        ("a: {use: nets.Shift, weights: 'published:x'}", ["methods.a.weights", "no published weights"]),
+        (
+            "a: {use: nets.Shift, weights: 'published:x'}",
+            ["methods.a.weights", "no published weights"],
+        ),
         (
             "a: {use: nets.Plain, datasets: [set5, bsd10]}",
             ["methods.a.datasets.1", "'bsd10'", "Did you mean 'bsd100'"],

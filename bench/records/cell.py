@@ -282,7 +282,7 @@ def belongs(study: Study, cell: Cell) -> bool:
     return (
         section is not None
         and cell.seed in study.budget.seeds
-        and (cell.trial is not None) == bool(section.ranges)
+        and (cell.trial is not None) == section.swept
     )
 
 

@@ -64,13 +64,17 @@ def pareto_front(points: Sequence[Sequence[float]], maximize: Sequence[bool]) ->
     if not len(points):
         return []
     values = np.asarray(points, float) * np.where(maximize, 1.0, -1.0)
-    alive = [i for i in range(len(values)) if not np.isnan(values[i]).any()]
-    front = []
-    for i in alive:
-        others = values[alive]
+    alive = np.flatnonzero(~np.isnan(values).any(axis=1))
+    # best first: what dominates a point comes before it, and something on the front does, too
+    order = alive[np.lexsort(-values[alive].T[::-1])]
+    front: list[int] = []
+    best = np.empty_like(values)
+    for i in order:
+        others = best[: len(front)]
         nowhere_worse = (others >= values[i]).all(axis=1)
         if not (nowhere_worse & (others > values[i]).any(axis=1)).any():
-            front.append(i)
+            best[len(front)] = values[i]
+            front.append(int(i))
     return sorted(front, key=lambda i: (points[i][0], i))
 
 

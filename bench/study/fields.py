@@ -145,6 +145,11 @@ class MethodSection(Section):
         return {k: v for k, v in (self.model_extra or {}).items() if not is_range(v)}
 
     @property
+    def swept(self) -> bool:
+        """Whether the sampler chooses any hyper-parameter."""
+        return any(map(is_range, (self.model_extra or {}).values()))
+
+    @property
     def ranges(self) -> dict[str, Range]:
         """The hyper-parameters that the sampler chooses."""
         found = {k: parse_range(v) for k, v in (self.model_extra or {}).items() if is_range(v)}

@@ -119,6 +119,26 @@ def retrains(change: str) -> bool:
     return not change.startswith(_SCORES_ONLY)
 
 
+def refusal(study: Study, stale: dict[str, list[str]]) -> str:
+    """Returns what to say of trials that new ones cannot be compared with: record -> changes."""
+    files: dict[str, list[str]] = {}
+    for file, why in stale.items():
+        for change in why:
+            files.setdefault(change, []).append(file)
+    reasons = [f"{change} ({_several(names)})" for change, names in files.items()]
+    return (
+        f"{study.name}: {len(stale)} recorded trials are stale, for these have changed since: "
+        f"{'; '.join(reasons)}. Their objectives cannot be compared with new ones. Start over with "
+        "--fresh (finished stages that still apply are reused), keep them with --keep (every table "
+        "then marks them), or give the study another name."
+    )
+
+
+def _several(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
 def environment(study: Study) -> dict[str, str]:
     """Returns what a number may depend on besides the study: code, versions, machine.
 

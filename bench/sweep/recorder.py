@@ -16,7 +16,7 @@ from bench.records.cell import Cell, belongs, best_cells, load_cells, write_cell
 from bench.records.place import Place
 from bench.records.store import Store, content_key
 from bench.study.fields import Study
-from bench.sweep.identity import SETTINGS, Deciding, changes, environment, retrains
+from bench.sweep.identity import SETTINGS, Deciding, changes, environment, refusal, retrains
 from bench.sweep.outage import Outage, needed
 from bench.sweep.rows import seeds_of
 from bench.sweep.sampler import Sampler
@@ -99,7 +99,7 @@ class Recorder:
         elif swept := {
             name: why for name, why in stale.items() if self.cells[name].trial is not None
         }:
-            raise BenchError(_stale(self.study, swept))
+            raise BenchError(refusal(self.study, swept))
         if retry_failed:
             for cell in [c for c in self.current() if c.state == "failed"]:
                 del self.cells[cell.file_name]
@@ -313,26 +313,6 @@ class Recorder:
 def _means(cells: list[Cell]) -> dict[str, float]:
     """Each objective, mean over the seeds."""
     return {name: fmean(c.objectives[name] for c in cells) for name in cells[0].objectives}
-
-
-def _stale(study: Study, stale: dict[str, list[str]]) -> str:
-    """What to say of trials that new ones cannot be compared with."""
-    files: dict[str, list[str]] = {}
-    for file, why in stale.items():
-        for change in why:
-            files.setdefault(change, []).append(file)
-    reasons = [f"{change} ({_several(names)})" for change, names in files.items()]
-    return (
-        f"{study.name}: {len(stale)} recorded trials are stale, for these have changed since: "
-        f"{'; '.join(reasons)}. Their objectives cannot be compared with new ones. Start over with "
-        "--fresh (finished stages that still apply are reused), keep them with --keep (every table "
-        "then marks them), or give the study another name."
-    )
-
-
-def _several(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from bench.errors import BenchError
 from bench.study.fields import Study
@@ -66,21 +66,18 @@ class Sampler:
         Optuna lets no value of a finished trial change, so the study is written anew where one has.
         A driver killed in between finds no trial at all, and restores them from its records.
         """
-        trials = self._study.get_trials(deepcopy=True)
         open_ = (TrialState.WAITING, TrialState.RUNNING)  # these are told when they are asked for
-        begun = {t.user_attrs.get("key") for t in trials if t.state in open_}
+        begun = _by_key(self._study.get_trials(deepcopy=False, states=open_))
         given = {
             key: (swept, self._values(values))
             for key, (swept, values) in finished.items()
             if key not in begun and self._fits(swept) and set(self._objectives) <= values.keys()
         }
-        complete = {
-            trial.user_attrs["key"]: trial
-            for trial in trials
-            if trial.state == TrialState.COMPLETE and "key" in trial.user_attrs
-        }
+        complete = _by_key(self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
         if all(key in complete and complete[key].values == v for key, (_, v) in given.items()):
             return
+        trials = self._study.get_trials(deepcopy=True)
+        complete = _by_key(t for t in trials if t.state == TrialState.COMPLETE)
         for key, (swept, values) in given.items():
             if key in complete:
                 complete[key].values = values
@@ -240,6 +237,10 @@ class Sampler:
             else:
                 self._study.tell(trial.number, state=TrialState.FAIL)
         return keys
+
+
+def _by_key(trials: Iterable[FrozenTrial]) -> dict[int, FrozenTrial]:
+    return {trial.user_attrs["key"]: trial for trial in trials if "key" in trial.user_attrs}
 
 
 def _address(folder: Path) -> str:
