@@ -53,7 +53,8 @@ def test_one_study_trains_and_measures_at_several_scales(world: Path) -> None:
     by_scale = [pooled(shift, "set14", "psnr_y", scale) for scale in (2, 3)]
     assert selected == pytest.approx(sum(map(sum, by_scale)) / 4)
     table = (world / "reports/tiny/table.md").read_text()
-    assert "bsd100 x2 PSNR-Y" in table and "bsd100 x3 PSNR-Y" in table
+    assert "| bsd100 x2 (partial: 2/100) PSNR-Y" in table
+    assert "| bsd100 x3 (partial: 2/100) PSNR-Y" in table
     assert (world / "home/studies/tiny/pictures/plain-s0/bsd100_x3/20.png").is_file()
     restored = commands().run(
         world, "restore", "tiny/shift-t000-s0", "data/BSD100/HR/20.png", "--out", "up"
