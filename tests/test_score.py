@@ -32,7 +32,7 @@ from bench.measure.answer import to_csv, to_json, to_markdown, write_answer
 from bench.measure.folder import FolderScores, score_folder
 from bench.measure.metrics import METRICS, ImageScore, Metric, niqe
 from bench.measure.pairing import Task
-from bench.measure.pool import scoring
+from bench.measure.pool import Computed, Pool
 from bench.measure.protocol import PROTOCOLS
 from bench.measure.scores import ScoreStore, score_key
 from bench.terminal.counter import Counter
@@ -690,7 +690,7 @@ def break_database(how: str, file: Path, patch: pytest.MonkeyPatch) -> None:
     elif how == "scrambled":
         store = ScoreStore(file)
         for i in range(500):
-            store.store(score_key(str(i)), ImageScore(1.0))
+            store.keep(score_key(str(i)), ImageScore(1.0))
         store.close()
         whole = file.read_bytes()
         file.write_bytes(whole[:4096] + bytes(reversed(whole[4096:])))
@@ -759,13 +759,13 @@ def test_a_store_that_cannot_grow_still_gives_what_it_has(tmp_path: Path) -> Non
     file = tmp_path / "scores.db"
     keys = [score_key(str(i)) for i in range(2000)]
     store = ScoreStore(file)
-    store.store(keys[0], ImageScore(1.5, None, "noted"))
+    store.keep(keys[0], ImageScore(1.5, None, "noted"))
     store.close()
     store = ScoreStore(file)
     assert store._database is not None
     store._database.execute("PRAGMA max_page_count = 4")
     for key in keys[1:]:
-        store.store(key, ImageScore(nan, "why"))
+        store.keep(key, ImageScore(nan, "why"))
     store.close()
     assert store.trouble is not None and "full" in store.trouble
     store = ScoreStore(file)
@@ -777,8 +777,8 @@ def test_no_process_waits_for_another_ones_slow_metric(tmp_path: Path) -> None:
     """A score that is not yet written holds no lock."""
     file, (one, two) = tmp_path / "scores.db", (score_key("1"), score_key("2"))
     slow, quick = ScoreStore(file), ScoreStore(file)
-    slow.store(one, ImageScore(1.0))
-    quick.store(two, ImageScore(2.0))
+    slow.keep(one, ImageScore(1.0))
+    quick.keep(two, ImageScore(2.0))
     began = time.monotonic()
     quick.close()
     assert time.monotonic() - began < 10
@@ -938,10 +938,13 @@ def test_few_images_wait_for_a_process(folders: Folders) -> None:
             taken += 1
             yield task, ["psnr"]
 
-    with scoring(PROTOCOLS["full@1"], 1, 60, workers=2) as compute:
-        for done, (_, outcome) in enumerate(compute(jobs())):
-            assert isnan(dict(outcome)["psnr"].value), "it has no reference"
-            lead.append(taken - done)
+    pool = Pool(2)
+    rules = PROTOCOLS["full@1"]
+    for done, (_, outcome) in enumerate(pool.run(jobs(), rules, 1, 60, with_digests=False)):
+        assert isinstance(outcome, Computed)
+        assert isnan(outcome.scores["psnr"].value), "it has no reference"
+        lead.append(taken - done)
+    pool.close()
     assert len(lead) == 60
     assert 2 <= max(lead) <= 2 * 4
 
