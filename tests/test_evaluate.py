@@ -1,6 +1,8 @@
 """Evaluation: tiles without seams, what is scored and saved, means, refusals."""
 
+import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.api import measure_method
+from bench.api import Measured, measure_method
+from bench.data.benchmark import open_benchmark
 from bench.data.images import read_image, write_image
-from bench.measure.evaluate import Measured, evaluate, load_scorers, restore
-from bench.measure.metrics.fidelity import psnr_y
-from bench.measure.protocol import Noted
+from bench.errors import BenchError
+from bench.measure.evaluate import evaluate, used
+from bench.measure.meter import Meter
+from bench.measure.metrics import METRICS
+from bench.measure.protocol import Noted, protocol
 from bench.method import Method, to_tensor
+from bench.method.restoring import restore, restoring
 from bench.records.cell import Score, label_of
 from methods.classical import Bicubic
 from methods.nima_sr import EDSR
@@ -34,12 +40,31 @@ class Nearest(Method):
         return nn.functional.interpolate(lr, scale_factor=self.scale) + self.levels / 255
 
 
-def measure(method: Method, dataset: str, *names: str, scale: int = 2, **more: object) -> Measured:
-    found = Measured()
-    scorers = load_scorers(names or ("psnr", "ssim"), CPU, found)
-    for _ in evaluate(method, dataset, scale, scorers, "sr-y@1", found, **more):  # type: ignore[arg-type]
-        pass
-    return found
+def measure(
+    method: Method, dataset: str, *names: str, scale: int = 2, degradation: str = "bicubic",
+    limit: int | None = None,
+) -> Measured:  # fmt: skip
+    """Without a store."""
+    benchmark = open_benchmark(dataset, scale, degradation, limit)
+    with Meter(names or ("psnr", "ssim"), workers=1) as meter:
+        images = list(evaluate(restoring(method), benchmark, meter, "sr-y@1"))
+    return Measured([benchmark], {dataset: images}, {dataset: "sr-y@1"}, dict(meter.unavailable))
+
+
+def mean(found: Measured, dataset: str, metric: str) -> float:
+    values = [s.value for s in found.scores() if (s.dataset, s.metric) == (dataset, metric)]
+    return protocol(found.protocols[dataset]).pool(metric, values)
+
+
+@pytest.fixture
+def saved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Measured]:
+    """As `measure`, by the public function, with the pictures in tmp_path/out."""
+
+    def run(method: Method, dataset: str, *names: str) -> Measured:
+        monkeypatch.setattr("bench.api.prepare_method", lambda *arguments: method)
+        return measure_method("", [dataset], 2, names or ("psnr", "ssim"), out=tmp_path / "out")
+
+    return run
 
 
 # --- tiles ----------------------------------------------------------------------------------------
@@ -109,59 +134,61 @@ def test_the_mean_psnr_is_that_of_the_images_not_of_the_pooled_error(small_sets:
     flat_set(small_sets, "Urban100", [16, 48])
     found = measure(Offset(), "urban100", "psnr", scale=1, degradation="none")
     one, other = 20 * math.log10(255 / 1), 20 * math.log10(255 / 10)
-    assert [score.value for score in found.scores] == pytest.approx([one, other])
-    assert found.mean("urban100", "psnr") == pytest.approx((one + other) / 2)
-    assert found.mean("urban100", "psnr") == pytest.approx(38.1308, abs=1e-4)
+    assert [score.value for score in found.scores()] == pytest.approx([one, other])
+    assert mean(found, "urban100", "psnr") == pytest.approx((one + other) / 2)
+    assert mean(found, "urban100", "psnr") == pytest.approx(38.1308, abs=1e-4)
 
 
 def test_a_mean_is_missing_where_an_image_has_no_value(small_sets: Path) -> None:
     flat_set(small_sets, "Urban100", [32, 12])  # SSIM needs 11 pixels: 12 less a border of 1 is 10
     found = measure(Nearest(scale=1), "urban100", "ssim", "psnr", scale=1, degradation="none")
-    values = {(s.image, s.metric): s.value for s in found.scores}
+    values = {(s.image, s.metric): s.value for s in found.scores()}
     assert values["0", "ssim"] == 1 and math.isnan(values["1", "ssim"])
-    assert math.isnan(found.mean("urban100", "ssim"))
-    assert found.mean("urban100", "psnr") == math.inf
-    assert list(found.unavailable) == ["ssim on urban100/1"]
-    assert math.isnan(found.mean("urban100", "niqe"))
+    assert math.isnan(mean(found, "urban100", "ssim"))
+    assert mean(found, "urban100", "psnr") == math.inf
+    whys = {(s.image, s.metric): s.why for s in found.scores() if s.why}
+    assert list(whys) == [("1", "ssim")] and "11" in whys["1", "ssim"]
+    assert math.isnan(mean(found, "urban100", "niqe"))
 
 
 def test_every_score_says_what_it_is_of(small_sets: Path) -> None:
     found = measure(Nearest(), "bsd100", "psnr_y")
-    assert [score[:5] for score in found.scores] == [
+    assert [score[:5] for score in found.scores()] == [
         ("bsd100", 2, "101085", "psnr_y", "sr-y@1"),
         ("bsd100", 2, "101087", "psnr_y", "sr-y@1"),
     ]
-    assert all(isinstance(score, Score) and 5 < score.value < 60 for score in found.scores)
+    assert all(isinstance(score, Score) and 5 < score.value < 60 for score in found.scores())
 
 
 def test_a_limit_makes_a_partial_set(small_sets: Path) -> None:
     found = measure(Nearest(), "bsd100", limit=1)
-    assert {score.image for score in found.scores} == {"101085"}
-    used = found.datasets["bsd100"]
-    assert (used.count, used.official, used.source) == (1, 100, "bicubic")
+    assert {score.image for score in found.scores()} == {"101085"}
+    record = used(found.benchmarks[0])
+    assert (record.count, record.official, record.source) == (1, 100, "bicubic")
 
 
-def test_a_missing_set_is_noted_and_nothing_is_scored(small_sets: Path) -> None:
-    found = measure(Nearest(), "urban100")
-    assert found.scores == [] and found.datasets == {}
-    assert list(found.missing) == ["urban100"] and "Get it from" in found.missing["urban100"]
+def test_a_missing_set_is_refused_with_how_to_get_it(small_sets: Path) -> None:
+    with pytest.raises(BenchError, match=r"'urban100'(?s:.*)Get it from"):
+        measure_method("methods.classical.Bicubic", ["set14", "urban100"], 2, ["psnr"])
 
 
 def test_a_metric_without_weights_is_noted_and_the_others_computed(small_sets: Path) -> None:
     found = measure(Nearest(), "set14", "psnr", "lpips_vgg")
-    assert {score.metric for score in found.scores} == {"psnr"}
+    assert {score.metric for score in found.scores()} == {"psnr"}
     assert set(found.unavailable) == {"lpips_vgg"}
     assert "vgg16-397923af.pth" in found.unavailable["lpips_vgg"]
 
 
-def test_saved_pictures_are_what_was_scored(small_sets: Path, tmp_path: Path) -> None:
+def test_saved_pictures_are_what_was_scored(
+    small_sets: Path, tmp_path: Path, saved: Callable[..., Measured]
+) -> None:
     """Their PSNR, worked out here from the files, is the recorded one."""
-    found = measure(Nearest(levels=7.6), "bsd100", "psnr", save=tmp_path / "out")
-    assert len(found.scores) == 2
-    for score in found.scores:
-        saved = read_image(tmp_path / "out" / "bsd100" / f"{score.image}.png").astype(float)
+    found = saved(Nearest(levels=7.6), "bsd100", "psnr")
+    assert len(found.scores()) == 2
+    for score in found.scores():
+        restored = read_image(tmp_path / "out" / "bsd100" / f"{score.image}.png").astype(float)
         original = read_image(small_sets / "BSD100/HR" / f"{score.image}.png").astype(float)
-        error = np.square(saved - original)[2:-2, 2:-2].mean()
+        error = np.square(restored - original)[2:-2, 2:-2].mean()
         assert score.value == pytest.approx(10 * math.log10(255**2 / error), abs=1e-9)
 
 
@@ -172,7 +199,7 @@ def test_gray_files_are_restored_in_three_channels_and_scored_on_their_gray(
     write_image(small_sets / "Urban100/HR/g.png", gray)
     found = measure(Nearest(scale=1, levels=5), "urban100", "psnr_y", "ssim_y", scale=1,
                     degradation="none")  # fmt: skip
-    values = {score.metric: score.value for score in found.scores}
+    values = {score.metric: score.value for score in found.scores()}
     assert values["psnr_y"] == pytest.approx(20 * math.log10(255 / 5), abs=1e-9)
     assert 0.9 < values["ssim_y"] < 1
 
@@ -191,19 +218,19 @@ class Returns(Method):
 @pytest.mark.parametrize(
     ("method", "what"),
     [
-        (Returns((1, 3, 34, 24)), "Returns made 24x34x3, HR is 26x34x3"),
-        (Returns((1, 3, 17, 13)), "Returns made 13x17x3, HR is 26x34x3"),
-        (Returns((1, 1, 34, 26)), "Returns made 26x34x1, HR is 26x34x3"),
+        (Returns((1, 3, 34, 24)), "the restored picture is 24x34x3, HR is 26x34x3"),
+        (Returns((1, 3, 17, 13)), "the restored picture is 13x17x3, HR is 26x34x3"),
+        (Returns((1, 1, 34, 26)), r"Returns made \(1, 1, 34, 26\), not \(1, 3, H, W\)"),
         (Returns((1, 3, 34, 26), math.nan), "not finite"),
         (Returns((1, 3, 34, 26), math.inf), "not finite"),
     ],
     ids=["wide", "scale", "channels", "nan", "inf"],
 )
 def test_what_cannot_be_scored_names_the_image(
-    small_sets: Path, tmp_path: Path, method: Method, what: str
+    small_sets: Path, tmp_path: Path, saved: Callable[..., Measured], method: Method, what: str
 ) -> None:
     with pytest.raises(ValueError, match=f"^set14/comic: .*{what}"):
-        measure(method, "set14", save=tmp_path / "out")
+        saved(method, "set14")
     assert not (tmp_path / "out").exists()
 
 
@@ -215,12 +242,13 @@ def test_images_go_in_as_rgb_in_0_to_1(small_sets: Path) -> None:
 
 @pytest.mark.data
 def test_bicubic_on_set5_x2_scores_what_the_papers_print(data_root: Path) -> None:
-    found, protocol = measure_method("methods.classical.Bicubic", ["set5"], 2, ["psnr_y", "ssim_y"])
-    assert protocol == {"set5": "sr-y@1"}
-    assert found.datasets["set5"].count == 5
-    assert found.datasets["set5"].source.startswith("published")
-    assert found.mean("set5", "psnr_y") == pytest.approx(33.68, abs=0.01)
-    assert found.mean("set5", "ssim_y") == pytest.approx(0.9305, abs=0.0005)
+    found = measure_method("methods.classical.Bicubic", ["set5"], 2, ["psnr_y", "ssim_y"])
+    assert found.protocols == {"set5": "sr-y@1"}
+    (benchmark,) = found.benchmarks
+    assert len(benchmark.pairs) == 5
+    assert benchmark.source.startswith("published")
+    assert mean(found, "set5", "psnr_y") == pytest.approx(33.68, abs=0.01)
+    assert mean(found, "set5", "ssim_y") == pytest.approx(0.9305, abs=0.0005)
 
 
 def test_a_folder_has_a_name_that_files_and_metrics_can_carry() -> None:
@@ -236,27 +264,34 @@ def test_a_set_without_hr_has_no_reference_scores_but_the_others(
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
     folder = tmp_path / "DIV2K" / "DIV2K_test_LR_bicubic" / "X2"
     write_image(folder / "0901x2.png", np.full((10, 12, 3), 7, np.uint8))
-    found = Measured()
-    scorers = {"psnr_y": psnr_y, "niqe": lambda sr, hr, rules, scale: float(sr.mean())}
-    ((stem, lr, sr, hr),) = evaluate(Nearest(), "div2k_test", 2, scorers, "sr-y@1", found)
-    scores = {score.metric: score.value for score in found.scores}
-    assert (stem, lr.shape, sr.shape, hr) == ("0901", (10, 12, 3), (20, 24, 3), None)
-    assert math.isnan(scores["psnr_y"]) and scores["niqe"] == 7
-    assert "no HR file" in found.unavailable["psnr_y on div2k_test/0901"]
+    scorer = dataclasses.replace(
+        METRICS["niqe"], load=lambda device: lambda sr, hr, rules, scale: float(sr.mean())
+    )
+    monkeypatch.setitem(METRICS, "niqe", scorer)
+    (image,) = measure(Nearest(), "div2k_test", "psnr_y", "niqe").images["div2k_test"]
+    shapes = (image.lr.shape, image.sr.shape)
+    assert (image.stem, *shapes, image.hr) == ("0901", (10, 12, 3), (20, 24, 3), None)
+    assert math.isnan(image.scores["psnr_y"].value) and image.scores["niqe"].value == 7
+    assert "no HR file" in str(image.scores["psnr_y"].why)
 
 
-def test_restored_pictures_of_a_folder_never_go_into_it(tmp_path: Path) -> None:
+def test_restored_pictures_of_a_folder_never_go_into_it(
+    tmp_path: Path, saved: Callable[..., Measured]
+) -> None:
     photo = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     write_image(tmp_path / "mine" / "a.png", photo)
-    measure(Nearest(), str(tmp_path / "mine"), save=tmp_path / "out")
+    saved(Nearest(), str(tmp_path / "mine"))
     assert np.array_equal(read_image(tmp_path / "mine" / "a.png"), photo)
-    (saved,) = (tmp_path / "out").rglob("*.png")
-    assert saved.parent.name == label_of(str(tmp_path / "mine"))
+    (file,) = (tmp_path / "out").rglob("*.png")
+    assert file.parent.name == label_of(str(tmp_path / "mine"))
 
 
-def test_what_a_metric_says_of_its_number_is_kept(small_sets: Path) -> None:
-    found = Measured()
-    scorers = {"viqet": lambda sr, hr, rules, scale: Noted(2.5, "odd")}
-    list(evaluate(Nearest(), "set14", 2, scorers, "sr-y@1", found))
-    assert found.notes == {"viqet on set14/comic": "odd"}
-    assert [score.value for score in found.scores] == [2.5]
+def test_what_a_metric_says_of_its_number_is_kept(
+    small_sets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = dataclasses.replace(
+        METRICS["viqet"], load=lambda device: lambda sr, hr, rules, scale: Noted(2.5, "odd")
+    )
+    monkeypatch.setitem(METRICS, "viqet", odd)
+    (score,) = measure(Nearest(), "set14", "viqet").scores()
+    assert score == Score("set14", 2, "comic", "viqet", "sr-y@1", 2.5, "", "odd")

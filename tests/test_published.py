@@ -14,16 +14,19 @@ import torch
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
-from bench.api import measure_method
+from bench.api import Measured, measure_method
 from bench.data import sets, weights
+from bench.data.benchmark import open_benchmark
 from bench.data.degrade import imresize_float
 from bench.data.images import image_files, read_image
 from bench.data.pixels import Image, gray, luma, quantise
-from bench.measure.evaluate import Measured, evaluate, load_scorers, restore
+from bench.measure.evaluate import evaluate
+from bench.measure.meter import Meter
 from bench.measure.metrics.fidelity import multi_scale_similarity, psnr, psnr_y
 from bench.measure.protocol import protocol
 from bench.method import Method, build_method, to_tensor
 from bench.method.published import find_published
+from bench.method.restoring import restore, restoring
 from bench.method.weights import load_weights
 from methods.carn import CARN_M
 from methods.dped import DPED
@@ -60,6 +63,10 @@ def published(cls: type[Method], name: str, scale: int | None = None) -> Any:
     method = build_method(cls, {}, scale)
     load_weights(method, find_published(cls, name, scale))
     return method
+
+
+def mean(found: Measured, metric: str) -> float:
+    return float(np.mean([score.value for score in found.scores() if score.metric == metric]))
 
 
 def decibel(first: NDArray[np.float64], second: NDArray[np.float64], peak: float = 255) -> float:
@@ -102,12 +109,12 @@ def test_fsrcnn_on_published_files(scale: int, psnr_set5: float, ssim_set5: floa
     How those were made is not said, so 0.03 dB is what can be asked.
     """
     published(FSRCNN, "fsrcnn", scale)
-    found, _ = measure_method(
+    found = measure_method(
         "methods.fsrcnn.FSRCNN", ["set5"], scale, ["psnr_y", "ssim_y"], weights="published:fsrcnn"
     )
-    assert {score.protocol for score in found.scores} == {"sr-y@1"}
-    assert found.mean("set5", "psnr_y") == pytest.approx(psnr_set5, abs=0.03)
-    assert found.mean("set5", "ssim_y") == pytest.approx(ssim_set5, abs=0.0007)
+    assert {score.protocol for score in found.scores()} == {"sr-y@1"}
+    assert mean(found, "psnr_y") == pytest.approx(psnr_set5, abs=0.03)
+    assert mean(found, "ssim_y") == pytest.approx(ssim_set5, abs=0.0007)
 
 
 @pytest.mark.slow
@@ -118,16 +125,18 @@ def test_fsrcnn_on_published_files(scale: int, psnr_set5: float, ssim_set5: floa
 def test_carn_m_and_every_score_of_it_on_set5(scale: int, set5: float, set14: float) -> None:
     """The means are those of the authors' weights; each score is what others would work out."""
     method = published(CARN_M, "carn_m", scale)
-    found, rules = Measured(), "sr-y-rgb@1"
-    scorers = load_scorers(["psnr_y", "ssim_y"], CPU, found)
-    for stem, _, sr, hr in evaluate(method, "set5", scale, scorers, rules, found):
-        assert hr is not None
-        ours = {s.metric: s.value for s in found.scores if s.image == stem}
-        assert ours == pytest.approx(independent(sr, hr, scale), abs=1e-6)
-    for _ in evaluate(method, "set14", scale, scorers, rules, found):
-        pass
-    assert found.mean("set5", "psnr_y") == pytest.approx(set5, abs=0.005)
-    assert found.mean("set14", "psnr_y") == pytest.approx(set14, abs=0.005)
+    with Meter(["psnr_y", "ssim_y"]) as meter:
+        for name, expected in (("set5", set5), ("set14", set14)):
+            values = []
+            for image in evaluate(
+                restoring(method), open_benchmark(name, scale), meter, "sr-y-rgb@1"
+            ):
+                assert image.hr is not None
+                ours = {metric: score.value for metric, score in image.scores.items()}
+                values.append(ours["psnr_y"])
+                if name == "set5":
+                    assert ours == pytest.approx(independent(image.sr, image.hr, scale), abs=1e-6)
+            assert np.mean(values) == pytest.approx(expected, abs=0.005)
 
 
 def independent(sr: Image, hr: Image, scale: int) -> dict[str, float]:
@@ -161,10 +170,10 @@ def test_published_networks_show_no_seams(cls: type[Method], name: str, scale: i
 def test_bicubic_on_bsd100(scale: int, psnr_bsd100: float, ssim_bsd100: float) -> None:
     """From originals alone: LR is made here. Papers print 29.56 and 27.21."""
     method = "methods.classical.Bicubic"
-    found, _ = measure_method(method, ["bsd100"], scale, ["psnr_y", "ssim_y"])
-    assert found.datasets["bsd100"].count == 100
-    assert found.mean("bsd100", "psnr_y") == pytest.approx(psnr_bsd100, abs=0.005)
-    assert found.mean("bsd100", "ssim_y") == pytest.approx(ssim_bsd100, abs=0.0005)
+    found = measure_method(method, ["bsd100"], scale, ["psnr_y", "ssim_y"])
+    assert len(found.benchmarks[0].pairs) == 100
+    assert mean(found, "psnr_y") == pytest.approx(psnr_bsd100, abs=0.005)
+    assert mean(found, "ssim_y") == pytest.approx(ssim_bsd100, abs=0.0005)
 
 
 # --- enhancement and low light --------------------------------------------------------------------

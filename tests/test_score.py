@@ -28,13 +28,15 @@ from pytest import approx
 
 from bench.data.images import write_image
 from bench.errors import BenchError
+from bench.measure import scoring
 from bench.measure.answer import to_csv, to_json, to_markdown, write_answer
 from bench.measure.folder import FolderScores, score_folder
-from bench.measure.metrics import METRICS, ImageScore, Metric, niqe
+from bench.measure.metrics import METRICS, ImageScore, Metric, Scorer, niqe
 from bench.measure.pairing import Task
-from bench.measure.pool import scoring
-from bench.measure.protocol import PROTOCOLS
+from bench.measure.pool import Pool
+from bench.measure.protocol import PROTOCOLS, Protocol
 from bench.measure.scores import ScoreStore, score_key
+from bench.measure.scoring import Computed, Job, Scoring
 from bench.terminal.counter import Counter
 
 HEIGHT, WIDTH = 20, 24
@@ -439,20 +441,25 @@ def test_a_metric_that_compares_asks_for_a_reference(folders: Folders) -> None:
 # --- metrics without a reference, and what cannot be computed -------------------------------------
 
 
+def load_level(device: str) -> Scorer:
+    return score_level
+
+
+def score_level(sr: np.ndarray, hr: np.ndarray | None, rules: Protocol, scale: int) -> float:
+    assert hr is None
+    if sr.max() >= 200:
+        raise niqe.Unscorable(f"level {sr.max()} is 200 or more")
+    return float(sr.mean())
+
+
 @pytest.fixture
-def level(monkeypatch: pytest.MonkeyPatch) -> Metric:
+def level(monkeypatch: pytest.MonkeyPatch) -> Iterator[Metric]:
     """A metric `level` without reference: the mean of all samples, of levels below 200."""
-
-    def score(sr: np.ndarray, hr: object, rules: object, scale: int) -> float:
-        assert hr is None
-        if sr.max() >= 200:
-            raise niqe.Unscorable(f"level {sr.max()} is 200 or more")
-        return float(sr.mean())
-
     made = Metric("level", "neither", "", 1, reference=False, colour="RGB", sizes="any",
-                  source="this test", load=lambda device: score)  # fmt: skip
+                  source="this test", load=load_level)  # fmt: skip
     monkeypatch.setitem(METRICS, "level", made)
-    return made
+    yield made
+    scoring._scorer.cache_clear()
 
 
 def test_a_metric_without_reference_needs_none(folders: Folders, level: Metric) -> None:
@@ -544,10 +551,11 @@ def test_a_network_runs_here_and_its_broken_files_are_named_too(
 ) -> None:
     network = dataclasses.replace(level, network=True, label=lambda: "level@photos")
     monkeypatch.setitem(METRICS, "level", network)
-    for stem in ("a", "b", "c"):
-        folders.add(stem, 1)
+    for stem, offset in {"a": 1, "b": 2, "c": 3}.items():
+        folders.add(stem, offset)
     found = score_folder(folders.sr, ["level"], 1)
-    assert (found.mean("level"), found.computed) == (101, 3)
+    assert (found.mean("level"), found.computed) == (102, 3)
+    assert counts(score_folder(folders.sr, ["level"], 1)) == (0, 3)
     assert to_csv(found).startswith("image,level@photos\n")
     assert "level@photos" in to_markdown(found)
     assert to_json(found)["assessors"] == {"level": "level@photos"}
@@ -690,7 +698,7 @@ def break_database(how: str, file: Path, patch: pytest.MonkeyPatch) -> None:
     elif how == "scrambled":
         store = ScoreStore(file)
         for i in range(500):
-            store.store(score_key(str(i)), ImageScore(1.0))
+            store.keep(score_key(str(i)), ImageScore(1.0))
         store.close()
         whole = file.read_bytes()
         file.write_bytes(whole[:4096] + bytes(reversed(whole[4096:])))
@@ -759,13 +767,13 @@ def test_a_store_that_cannot_grow_still_gives_what_it_has(tmp_path: Path) -> Non
     file = tmp_path / "scores.db"
     keys = [score_key(str(i)) for i in range(2000)]
     store = ScoreStore(file)
-    store.store(keys[0], ImageScore(1.5, None, "noted"))
+    store.keep(keys[0], ImageScore(1.5, None, "noted"))
     store.close()
     store = ScoreStore(file)
     assert store._database is not None
     store._database.execute("PRAGMA max_page_count = 4")
     for key in keys[1:]:
-        store.store(key, ImageScore(nan, "why"))
+        store.keep(key, ImageScore(nan, "why"))
     store.close()
     assert store.trouble is not None and "full" in store.trouble
     store = ScoreStore(file)
@@ -777,8 +785,8 @@ def test_no_process_waits_for_another_ones_slow_metric(tmp_path: Path) -> None:
     """A score that is not yet written holds no lock."""
     file, (one, two) = tmp_path / "scores.db", (score_key("1"), score_key("2"))
     slow, quick = ScoreStore(file), ScoreStore(file)
-    slow.store(one, ImageScore(1.0))
-    quick.store(two, ImageScore(2.0))
+    slow.keep(one, ImageScore(1.0))
+    quick.keep(two, ImageScore(2.0))
     began = time.monotonic()
     quick.close()
     assert time.monotonic() - began < 10
@@ -793,13 +801,12 @@ def test_no_process_waits_for_another_ones_slow_metric(tmp_path: Path) -> None:
 
 
 def many(folders: Folders, count: int, side: int = 192) -> None:
-    """Pictures of one look but of different bytes: a PNG may have something after its end."""
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
-    sr, hr = (encoded(PIL.Image.fromarray(image)) for image in (noise, noise ^ 1))
+    """Pictures of one look but of different pixels."""
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     for i in range(count):
-        (folders.sr / f"{i:03d}.png").write_bytes(sr + b"%d" % i)
-        (folders.hr / f"{i:03d}.png").write_bytes(hr)
+        picture = PIL.Image.fromarray(np.roll(noise, i, axis=0))
+        picture.save(folders.sr / f"{i:03d}.bmp")
+        PIL.Image.fromarray(np.asarray(picture) ^ 1).save(folders.hr / f"{i:03d}.bmp")
 
 
 SLOW = ("psnr", "ssim", "ms_ssim")
@@ -930,18 +937,21 @@ def test_processes_give_what_one_gives_in_the_order_of_the_names(
 def test_few_images_wait_for_a_process(folders: Folders) -> None:
     """The memory that a run needs does not grow with the folder."""
     folders.add("a", 1)
-    task, taken, lead = Task("a", folders.sr / "a.png", (HEIGHT, WIDTH)), 0, []
+    job = Job(Task("a", folders.sr / "a.png", (HEIGHT, WIDTH)), ["psnr"], {}, None)
+    taken, lead = 0, []
 
-    def jobs() -> Iterator[tuple[Task, list[str]]]:
+    def jobs() -> Iterator[Job]:
         nonlocal taken
         for _ in range(60):
             taken += 1
-            yield task, ["psnr"]
+            yield job
 
-    with scoring(PROTOCOLS["full@1"], 1, 60, workers=2) as compute:
-        for done, (_, outcome) in enumerate(compute(jobs())):
-            assert isnan(dict(outcome)["psnr"].value), "it has no reference"
-            lead.append(taken - done)
+    pool, how = Pool(2), Scoring({"psnr": ""}, PROTOCOLS["full@1"], 1, None)
+    for done, (_, outcome) in enumerate(pool.run(jobs(), how, 60)):
+        assert isinstance(outcome, Computed)
+        assert isnan(outcome.fresh["psnr"].value), "it has no reference"
+        lead.append(taken - done)
+    pool.close()
     assert len(lead) == 60
     assert 2 <= max(lead) <= 2 * 4
 

@@ -1,7 +1,6 @@
 """A benchmark's pictures, restored one by one and scored beside it: image by image to scores."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +13,8 @@ from bench.data.sets import Pair
 from bench.errors import BenchError
 from bench.measure.meter import Meter
 from bench.measure.metrics import ImageScore
-from bench.measure.pool import Digests, digests_of
 from bench.measure.protocol import protocol as find_protocol
-from bench.measure.scores import ScoreStore
+from bench.measure.task import Restored
 from bench.records.cell import Score, UsedDataset
 
 _EMPTY = np.empty((0, 0, 3), np.uint8)
@@ -40,28 +38,6 @@ class Evaluated(NamedTuple):
         return self._replace(lr=_EMPTY, sr=_EMPTY, hr=None)
 
 
-@dataclass(frozen=True)
-class _Restored:
-    """A restored picture that is still in memory."""
-
-    stem: str
-    lr: Input
-    sr: Image
-    hr: Image | None
-
-    def read(self) -> tuple[Image, Image | None]:
-        return self.sr, self.hr
-
-    def digests(self, store: ScoreStore | None) -> Digests:
-        return digests_of(self.sr, self.hr)
-
-    def remember(self, store: ScoreStore, digests: Digests) -> None:
-        """It is no file."""
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**vars(self), "lr": None}  # LR is not scored: not sent to another process
-
-
 def evaluate(
     restore: Restore,
     benchmark: Benchmark,
@@ -80,11 +56,11 @@ def evaluate(
     for task, scores in meter.measure(tasks, rules, benchmark.scale, count, metrics):
         if isinstance(scores, BenchError):
             raise scores
-        assert isinstance(task, _Restored)
+        assert isinstance(task, Restored)
         yield Evaluated(task.stem, task.lr, task.sr, task.hr, scores)
 
 
-def _restored(restore: Restore, benchmark: Benchmark, pair: Pair) -> _Restored:
+def _restored(restore: Restore, benchmark: Benchmark, pair: Pair) -> Restored:
     place = f"{benchmark.name}/{pair.stem}"
     hr = pair.hr() if pair.has_hr else None
     try:
@@ -96,7 +72,7 @@ def _restored(restore: Restore, benchmark: Benchmark, pair: Pair) -> _Restored:
     if sr.shape[:2] != size or (sr.ndim != 3 and (hr is None or hr.ndim == 3)):
         sizes = ["x".join(map(str, (w, h, *c))) for h, w, *c in (sr.shape, (*size, 3))]
         raise ValueError(f"{place}: the restored picture is {sizes[0]}, HR is {sizes[1]}")
-    return _Restored(pair.stem, lr, sr, hr)
+    return Restored(pair.stem, lr, sr, hr)
 
 
 def originals(pair: Pair) -> tuple[Input, Image]:

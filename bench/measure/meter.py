@@ -1,14 +1,15 @@
 """The one way to scores: looked up by content, else computed, in processes beside the device."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from bench.errors import BenchError
 from bench.measure.metrics import ImageScore, Scorer, metric, metric_digest, score_image
-from bench.measure.pool import Pool, Task
+from bench.measure.pool import Pool
 from bench.measure.protocol import Protocol
-from bench.measure.scores import ScoreStore, score_key
+from bench.measure.scores import ScoreStore
+from bench.measure.scoring import Computed, Job, Scoring
+from bench.measure.task import Task
 
 
 class Meter:
@@ -61,69 +62,48 @@ class Meter:
         count: how many there are; of few, all are scored in this process. metrics: some of those
         that can be computed. A task whose files are wrong comes with the error instead.
         """
-        names = self.names if metrics is None else [n for n in self.names if n in metrics]
-        known: dict[str, dict[str, ImageScore]] = {}
-
-        def lacking() -> Iterator[tuple[Task, list[str]]]:
-            for task in tasks:
-                known[task.stem] = self._look_up(task, names, rules, scale)
-                yield task, [n for n in names if n not in {*known[task.stem], *self._networks}]
-
-        store = bool(self._store)
-        for task, outcome in self._pool.run(lacking(), rules, scale, count, with_digests=store):
-            scores = known.pop(task.stem)
+        names = [name for name in self.names if metrics is None or name in metrics]
+        store = None if self.trouble else self._store
+        decided = {name: metric_digest(name) if store else "" for name in names}
+        scoring = Scoring(decided, rules, scale, store)
+        for job, outcome in self._pool.run(map(scoring.job, tasks), scoring, count):
+            if not isinstance(outcome, BenchError):
+                outcome = self._with_networks(job, outcome, rules, scale)
             if isinstance(outcome, BenchError):
-                yield task, outcome
+                yield job.task, outcome
                 continue
-            fresh = dict(outcome.scores)
-            digests = outcome.digests or task.digests(self._store)
-            heavy = [n for n in names if n in self._networks and n not in scores]
-            try:
-                fresh |= self._run_networks(task, heavy, rules, scale)
-            except BenchError as error:
-                yield task, error
-                continue
-            self._keep(task, fresh, digests, rules, scale)
-            yield task, {name: (scores | fresh)[name] for name in names}
+            scores = {**job.stored, **outcome.stored, **outcome.fresh}
+            self.stored += len(scores) - len(outcome.fresh)
+            self.computed += len(outcome.fresh)
+            self._keep(job, outcome, scoring)
+            yield job.task, {name: scores[name] for name in names}
 
-    def _run_networks(
-        self, task: Task, names: Sequence[str], rules: Protocol, scale: int
-    ) -> dict[str, ImageScore]:
+    def _with_networks(
+        self, job: Job, computed: Computed, rules: Protocol, scale: int
+    ) -> Computed | BenchError:
+        """Adds the scores by networks that are not stored."""
+        names = [n for n in job.lacking if n in self._networks and n not in computed.stored]
         if not names:
-            return {}
-        sr, hr = task.read()
-        return {
+            return computed
+        try:
+            sr, hr = job.task.read()
+        except BenchError as error:
+            return error
+        scores = {
             name: score_image(
                 self._networks[name], sr, hr, rules, scale, reference=metric(name).reference
             )
             for name in names
         }
+        return computed._replace(fresh={**computed.fresh, **scores})
 
-    def _look_up(
-        self, task: Task, names: Sequence[str], rules: Protocol, scale: int
-    ) -> dict[str, ImageScore]:
-        if self._store is None or (digests := task.digests(self._store)) is None:
-            return {}
-        keys = {name: key_of(name, digests, rules, scale) for name in names}
-        ready = self._store.look_up(list(keys.values()))
-        hits = {name: ready[key] for name, key in keys.items() if key in ready}
-        self.stored += len(hits)
-        return hits
-
-    def _keep(
-        self,
-        task: Task,
-        scores: Mapping[str, ImageScore],
-        digests: tuple[str, str] | None,
-        rules: Protocol,
-        scale: int,
-    ) -> None:
-        self.computed += len(scores)
-        if self._store is None or digests is None:
+    def _keep(self, job: Job, computed: Computed, scoring: Scoring) -> None:
+        if self._store is None or computed.digests is None:
             return
-        task.remember(self._store, digests)
-        for name, score in scores.items():
-            self._store.keep(key_of(name, digests, rules, scale), score)
+        if job.digests is None:
+            job.task.remember(self._store, computed.digests)
+        for name, score in computed.fresh.items():
+            self._store.keep(scoring.key(name, computed.digests), score)
 
 
 def _load_network(name: str, device: str) -> Scorer:
@@ -132,11 +112,3 @@ def _load_network(name: str, device: str) -> Scorer:
 
     scorer: Scorer = ieee_fp32()(metric(name).load(device))
     return scorer
-
-
-def key_of(name: str, digests: tuple[str, str], rules: Protocol, scale: int) -> bytes:
-    """Returns the key of a score: both pictures' pixels, the metric and its code, the rules."""
-    restored, original = digests
-    how = repr(replace(rules, name="", title="", lr=""))
-    compared = original if metric(name).reference else ""
-    return score_key(restored, compared, f"{name} {metric_digest(name)}", how, str(scale))

@@ -5,6 +5,7 @@ import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ from bench.data import sets
 from bench.data.images import image_size, read_image, scan_images
 from bench.data.pixels import Image
 from bench.errors import BenchError
-from bench.measure.pool import Digests
 from bench.measure.scores import ScoreStore
+from bench.measure.task import Digests
 
 Size = tuple[int, int]
 """Height, width."""
@@ -68,21 +69,20 @@ class Task:
             )
         return sr, hr
 
-    def digests(self, store: ScoreStore | None) -> Digests | None:
+    def digests(self, store: ScoreStore) -> Digests | None:
         """Returns the digests of both pictures' pixels, if the store knows these files."""
-        if store is None:
-            return None
-        sr, hr = self._files()
+        sr, hr = self._files
         restored = store.pixels_of(sr)
         original = store.pixels_of(hr) if hr else ""
         return None if restored is None or original is None else (restored, original)
 
     def remember(self, store: ScoreStore, digests: Digests) -> None:
         """Notes which pixels these files hold."""
-        for file, pixels in zip(self._files(), digests, strict=True):
+        for file, pixels in zip(self._files, digests, strict=True):
             if file:
                 store.keep_pixels(file, pixels)
 
+    @cached_property
     def _files(self) -> tuple[str, str]:
         """What tells the files' contents, and which part of them counts."""
         original = ""

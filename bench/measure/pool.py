@@ -1,60 +1,18 @@
 """Scores images in processes, one a core, with a bounded number of them in memory."""
 
-import hashlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import cache
 from multiprocessing import resource_tracker
-from typing import NamedTuple, Protocol
 
-import numpy as np
-
-from bench.data.pixels import Image
 from bench.errors import BenchError
-from bench.measure.metrics import ImageScore, Scorer, metric, score_image
 from bench.measure.processes import no_main_module
-from bench.measure.protocol import Protocol as Rules
-from bench.measure.scores import ScoreStore
-
-Digests = tuple[str, str]
-"""Of the restored picture's pixels, and of its original's; "" without one."""
-
-
-class Task(Protocol):
-    """A restored picture and its original, which are compared. It goes to other processes."""
-
-    @property
-    def stem(self) -> str: ...
-
-    def read(self) -> tuple[Image, Image | None]:
-        """Returns (SR, HR). Raises BenchError for a file that is broken."""
-        ...
-
-    def digests(self, store: ScoreStore | None) -> Digests | None:
-        """Returns what `digests_of` would, if that is known without decoding a file."""
-        ...
-
-    def remember(self, store: ScoreStore, digests: Digests) -> None:
-        """Notes the digests of files, so that they need not be decoded to be looked up."""
-        ...
-
-
-class Computed(NamedTuple):
-    """What a process says of a task."""
-
-    scores: Mapping[str, ImageScore]
-    digests: Digests | None = None
-
-
-Job = tuple[Task, Sequence[str]]
-"""A task, with the metrics that it lacks."""
-Outcome = Computed | BenchError
+from bench.measure.scoring import Job, Outcome, Scoring
 
 _AHEAD = 4  # images handed to each process before it asks: bounds what waits in memory
 _FEW = 4  # images up to which starting processes costs more than it saves
@@ -71,17 +29,6 @@ _ENVIRONMENT = {
 }
 
 
-def digests_of(sr: Image, hr: Image | None) -> Digests:
-    """Returns hashes of the pixels, whatever the file they came from."""
-    return _digest(sr), "" if hr is None else _digest(hr)
-
-
-def _digest(image: Image) -> str:
-    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.hexdigest()
-
-
 class Pool:
     """Processes that score; they are started when that first pays, and end with `close`."""
 
@@ -91,38 +38,35 @@ class Pool:
         self._before: dict[str, str | None] = {}
 
     def run(
-        self, jobs: Iterable[Job], rules: Rules, scale: int, count: int, *, with_digests: bool
-    ) -> Iterator[tuple[Task, Outcome]]:
-        """Yields the tasks as they are finished, in any order. Raises BenchError if a process is
+        self, jobs: Iterable[Job], scoring: Scoring, count: int
+    ) -> Iterator[tuple[Job, Outcome]]:
+        """Yields the jobs as they are finished, in any order. Raises BenchError if a process is
         killed. count: how many there are."""
         if self._workers <= 1 or count <= _FEW:
-            for task, names in jobs:
-                yield task, _compute(task, names, rules, scale, with_digests)
+            for job in jobs:
+                yield job, scoring.compute(job)
             return
         try:
-            yield from self._run(jobs, rules, scale, with_digests)
+            yield from self._run(jobs, scoring)
         except BrokenProcessPool:
             raise BenchError(
                 "a scoring process was killed, perhaps for want of memory. What it had finished is "
                 "stored: run it again, with fewer --workers if it happens again."
             ) from None
 
-    def _run(
-        self, jobs: Iterable[Job], rules: Rules, scale: int, with_digests: bool
-    ) -> Iterator[tuple[Task, Outcome]]:
-        waiting: dict[Future[Outcome], Task] = {}
+    def _run(self, jobs: Iterable[Job], scoring: Scoring) -> Iterator[tuple[Job, Outcome]]:
+        waiting: dict[Future[Outcome], Job] = {}
 
-        def finished() -> Iterator[tuple[Task, Outcome]]:
+        def finished() -> Iterator[tuple[Job, Outcome]]:
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                 yield waiting.pop(future), future.result()
 
-        for task, names in jobs:
-            if not names:
-                yield task, Computed({})
+        for job in jobs:
+            if not scoring.reads(job):
+                yield job, scoring.compute(job)
                 continue
             with no_main_module(), _uninterrupted():
-                future = self._started().submit(_compute, task, names, rules, scale, with_digests)
-                waiting[future] = task
+                waiting[self._started().submit(scoring.compute, job)] = job
             if len(waiting) >= self._workers * _AHEAD:
                 yield from finished()
         while waiting:
@@ -149,27 +93,6 @@ class Pool:
         self._processes = None
         for name, value in self._before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-def _compute(
-    task: Task, names: Sequence[str], rules: Rules, scale: int, with_digests: bool
-) -> Outcome:
-    if not names:
-        return Computed({})
-    try:
-        sr, hr = task.read()
-    except BenchError as error:
-        return error
-    scores = {
-        name: score_image(_scorer(name), sr, hr, rules, scale, reference=metric(name).reference)
-        for name in names
-    }
-    return Computed(scores, digests_of(sr, hr) if with_digests else None)
-
-
-@cache
-def _scorer(name: str) -> Scorer:
-    return metric(name).load("cpu")
 
 
 @contextmanager

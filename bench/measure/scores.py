@@ -4,7 +4,8 @@ import hashlib
 import math
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from bench.measure.metrics import ImageScore
@@ -55,10 +56,14 @@ class ScoreStore:
                 " WITHOUT ROWID"
             )
 
+    def __reduce__(self) -> tuple[Callable[[Path], "ScoreStore"], tuple[Path]]:
+        return _opened, (self._path,)  # in another process: the same file
+
     def look_up(self, keys: Sequence[bytes]) -> dict[bytes, ImageScore]:
         """Returns those that are stored."""
         if self._database is None:
             return {}
+        new = {key: self._new[key] for key in keys if key in self._new}
         marks = ", ".join("?" * len(keys))
         try:
             rows = self._database.execute(
@@ -67,7 +72,7 @@ class ScoreStore:
         except sqlite3.Error as error:
             self._give_up(str(error))
             return {}
-        return {
+        return new | {
             key: ImageScore(math.nan if value is None else value, why, note)
             for key, value, why, note in rows
         }
@@ -76,6 +81,8 @@ class ScoreStore:
         """Returns the digest of the pixels that a file of this digest is known to hold."""
         if self._database is None:
             return None
+        if file in self._new_pixels:
+            return self._new_pixels[file]
         try:
             row = self._database.execute(
                 "SELECT pixels FROM pixels WHERE file = ?", (file,)
@@ -126,6 +133,12 @@ class ScoreStore:
             f"{self._path}: {reason}. The scores are right, but not stored: another run computes "
             "them again. Make room, or delete the file if it is damaged or of another version."
         )
+
+
+@cache
+def _opened(path: Path) -> ScoreStore:
+    """Once a process: scores come one image at a time."""
+    return ScoreStore(path)
 
 
 def score_key(*parts: str) -> bytes:

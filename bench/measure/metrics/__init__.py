@@ -79,7 +79,6 @@ def score_image(
     return ImageScore(float(found))
 
 
-@cache
 def metric_digest(name: str) -> str:
     """Returns a hash of the code that decides a metric's scores, and of the weights behind it."""
     facts = metric(name)
