@@ -1,6 +1,7 @@
 """Who may import whom: the arrows of the house, one door for each framework, light workers."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -95,6 +96,20 @@ def test_no_import_goes_upward() -> None:
         and level[room_of(name)] >= level[room(file)]
     }
     assert upward == set()
+
+
+def test_what_a_wing_keeps_to_itself_is_not_imported_from_outside() -> None:
+    for wing in [name for wings in LEVELS for name in wings.split()]:
+        if not (ROOT / "bench" / wing / "__init__.py").is_file() or wing in ("cli", "method"):
+            continue
+        face = set(importlib.import_module(f"bench.{wing}").__all__)
+        used = {
+            name.split(".")[2]
+            for package in ("bench", "methods")
+            for file, name in imported(package)
+            if name.startswith(f"bench.{wing}.") and file.parts[:2] != ("bench", wing)
+        }
+        assert used == face, f"bench/{wing}/__init__.py names what others import, and no more"
 
 
 def room_of(name: str) -> str:

@@ -1,1 +1,13 @@
-"""look"""
+"""Verbs that look: check, plan, status, machine, clean, weights.
+
+The modules below may be imported from outside; the others are the wing's own.
+"""
+
+__all__ = [
+    "check",
+    "clean",
+    "machine",
+    "plan",
+    "published",
+    "status",
+]

@@ -1,1 +1,10 @@
-"""Records in, tables and figures out: nothing here trains, restores or scores anything."""
+"""From records to tables, figures and pages; what papers print, beside ours.
+
+The modules below may be imported from outside; the others are the wing's own.
+"""
+
+__all__ = [
+    "papers",
+    "render",
+    "rows",
+]

@@ -1,1 +1,15 @@
-"""train"""
+"""A method goes through its stages: plans, pixels, batches, the loop, targets.
+
+The modules below may be imported from outside; the others are the wing's own.
+"""
+
+__all__ = [
+    "loop",
+    "optimizers",
+    "pixels",
+    "plan",
+    "planning",
+    "stages",
+    "targets",
+    "trained",
+]
