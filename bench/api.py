@@ -25,7 +25,8 @@ from bench.measure.metrics import check_metrics, labels_of
 from bench.measure.protocol import protocol as find_protocol
 from bench.measure.protocol import usual_protocol
 from bench.measure.scores import ScoreStore
-from bench.method.contract import Method, build_method, find_method
+from bench.method.contract import Method
+from bench.method.loading import build_method, find_method
 from bench.method.published import must_be_given, resolve_weights
 from bench.method.restoring import picture_of, restoring
 from bench.method.weights import load_weights

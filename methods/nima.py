@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.data.sets import load_pairs
+from bench.data.pairs import load_pairs
 from bench.method import Batch, Losses, Method, Stage, to_tensor
 from methods.data.distortions import DISTORTIONS, distort
 from methods.networks.nima import Compact, mnasnet

@@ -25,8 +25,8 @@ from torch.nn import functional as F
 
 from bench.data.catalog import Task
 from bench.data.degrade import find_degradation, imresize, resize_weights
+from bench.data.pairs import load_pairs
 from bench.data.pixels import quantise
-from bench.data.sets import load_pairs
 from bench.measure.metrics import metric, score_image
 from bench.measure.protocol import PROTOCOLS
 from bench.method import Batch, Method, Stage, to_tensor

@@ -19,8 +19,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bench.data import sets
 from bench.data.images import write_image
+from bench.data.pairs import load_pairs
 from bench.data.pixels import as_rgb
 from bench.data.weights import weights_root
 from bench.measure.metrics import metric
@@ -177,7 +177,7 @@ def pyiqa_niqe(sr: np.ndarray) -> Callable[[], object]:
 def folders() -> None:
     """`bench score` on 200 pictures of 481x321, the whole process: each picture; then again."""
     bench = str(Path(sys.executable).with_name("bench"))
-    source = sets.load_pairs("photos_train", 1, "none")
+    source = load_pairs("photos_train", 1, "none")
     pictures = [p for pair in source if min((p := as_rgb(pair.hr())).shape[:2]) > 400]
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
@@ -203,7 +203,7 @@ def viqet() -> None:
     """VIQET of a 768x512 picture, all features; its own tool takes 12.2 s, as stated for it."""
     from bench.measure.metrics.viqet import measure
 
-    (photo,) = (p.hr() for p in sets.load_pairs("photos_train", 1, "none") if "retina" in p.stem)
+    (photo,) = (p.hr() for p in load_pairs("photos_train", 1, "none") if "retina" in p.stem)
     crops = [np.ascontiguousarray(photo[k : k + 512, :768]) for k in range(REPEATS + 1)]
     turn = iter(crops)  # the last picture is remembered
     line("VIQET, 768x512", seconds(lambda: measure(next(turn))), 12.2, "the native tool, stated")

@@ -16,7 +16,7 @@ from bench.data import datacheck
 from bench.data.datacheck import check_set, check_text, degrade_set
 from bench.data.degrade import DEGRADATIONS, imresize
 from bench.data.images import image_files, read_image, write_image
-from bench.data.sets import load_originals, load_pairs
+from bench.data.pairs import load_originals, load_pairs
 from bench.errors import BenchError
 
 

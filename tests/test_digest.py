@@ -161,7 +161,7 @@ def test_every_metric_has_a_digest_of_its_own_code() -> None:
 
 def test_the_loop_and_the_pixels_cover_what_they_rest_on() -> None:
     from bench.data.degrade import find_degradation
-    from bench.data.sets import Pair
+    from bench.data.pairs import Pair
     from bench.train import loop, planning
 
     assert "bench.train.planning.initialise" in reached_from(planning.initialise)

@@ -9,8 +9,8 @@ from skimage.metrics import structural_similarity as skimage_ssim
 
 from bench.data.degrade import imresize_float
 from bench.data.images import read_image
+from bench.data.pairs import load_pairs
 from bench.data.pixels import Image, as_rgb, gray, luma, quantise
-from bench.data.sets import load_pairs
 from bench.measure.metrics import Unscorable
 from bench.measure.metrics.fidelity import (
     difference,

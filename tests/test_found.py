@@ -11,7 +11,7 @@ import pytest
 from bench.data.images import read_image
 from bench.errors import BenchError
 from bench.look.check import load_study
-from bench.method.contract import build_method, find_method
+from bench.method.loading import build_method, find_method
 from bench.records import digest
 from bench.records.cell import Cell, TrainedStage, UsedDataset
 from bench.report.provenance import caution

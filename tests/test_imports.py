@@ -207,9 +207,10 @@ from pathlib import Path
 
 import bench.measure.evaluate
 import bench.train.loop
-from bench.method.contract import known_methods
+from bench.method.loading import known_methods
 from bench.study.fields import Study
-from bench.sweep.trial import Done, Job, run_trial
+from bench.sweep.trial import run_trial
+from bench.sweep.job import Done, Job
 
 import torch
 

@@ -15,7 +15,7 @@ import pytest
 from bench.data import sets
 from bench.errors import BenchError
 from bench.look.check import load_study
-from bench.method.contract import check_hyperparameters, find_method
+from bench.method.loading import check_hyperparameters, find_method
 from bench.records.cell import Cell, Score, TrainedStage, UsedDataset
 from bench.report.papers.compared import Judged, Line, compare, judge
 from bench.report.papers.ours import find_trial

@@ -13,6 +13,7 @@ from kit import write_sid
 from bench.data import raw, sets
 from bench.data.degrade import imresize
 from bench.data.images import write_image
+from bench.data.pairs import load_pairs
 from bench.errors import BenchError
 from bench.method import Batch, Method
 from bench.records.cell import TrainedStage
@@ -72,7 +73,7 @@ def train(
 @pytest.mark.usefixtures("small_sets")
 def test_the_store_has_the_pixels_that_the_pairs_have() -> None:
     pixels = opened(3)
-    for i, pair in enumerate(sets.load_pairs("set5", 3)):
+    for i, pair in enumerate(load_pairs("set5", 3)):
         height, width = pair.hr_size()
         assert np.array_equal(pixels.hr.image(i)[:height, :width], pair.hr())
         assert np.array_equal(pixels.lr[3].image(i), pair.lr())
@@ -230,7 +231,7 @@ def test_raw_files_are_trained_on_packed_and_in_sixteen_bits(
     assert method.seen[0].lr.shape == (2, 4, 6, 6) and method.seen[0].hr.shape == (2, 3, 12, 12)
 
     pixels = opened(2, dataset="sid_sony_train")
-    pairs = sets.load_pairs("sid_sony_train", 2)
+    pairs = load_pairs("sid_sony_train", 2)
     assert len(pairs) == 9 == len(pixels.hr) and len(pixels.hr.pixels) == 3 * 31 * 40
     for i, pair in enumerate(pairs):
         assert np.abs(pixels.lr[2].image(i) / 65535 - pair.lr()).max() <= 0.5 / 65535 + 1e-7

@@ -19,6 +19,7 @@ from bench.data import sets, weights
 from bench.data.benchmark import open_benchmark
 from bench.data.degrade import imresize_float
 from bench.data.images import image_files, read_image
+from bench.data.pairs import load_pairs
 from bench.data.pixels import Image, gray, luma, quantise
 from bench.measure.evaluate import evaluate
 from bench.measure.meter import Meter
@@ -85,7 +86,7 @@ def test_fsrcnn_on_its_authors_input(scale: int, set5: float, set14: float) -> N
     """Their scripts take Y rounded to 8 bits as the original, and shrink it without rounding."""
     method = published(FSRCNN, "fsrcnn", scale)
     for name, expected in (("set5", set5), ("set14", set14)):
-        values = [fsrcnn_score(method, pair.hr()) for pair in sets.load_pairs(name, scale)]
+        values = [fsrcnn_score(method, pair.hr()) for pair in load_pairs(name, scale)]
         assert np.mean(values) == pytest.approx(expected, abs=0.005)
 
 
@@ -157,7 +158,7 @@ def independent(sr: Image, hr: Image, scale: int) -> dict[str, float]:
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_published_networks_show_no_seams(cls: type[Method], name: str, scale: int) -> None:
     method = published(cls, name, scale)
-    lr = to_tensor(sets.load_pairs("set5", 4)[0].lr(), CPU)[..., :64, :64]
+    lr = to_tensor(load_pairs("set5", 4)[0].lr(), CPU)[..., :64, :64]
     whole = restore(method, lr)
     assert whole.shape == (1, 3, 64 * scale, 64 * scale)
     assert (restore(method, lr, tile=32, whole=32) - whole).abs().max() < 1e-5

@@ -9,6 +9,7 @@ from kit import sensor, write_dng, write_sid
 
 from bench.data import raw, sets
 from bench.data.datacheck import check_set, check_text
+from bench.data.pairs import fingerprint, load_pairs
 from bench.data.raw import CAMERAS, exposure_ratio, pack_bayer, pack_xtrans
 from bench.errors import BenchError
 
@@ -170,7 +171,7 @@ def sid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_list_makes_the_pairs(sid: Path) -> None:
-    pairs = sets.load_pairs("sid_sony", 2)
+    pairs = load_pairs("sid_sony", 2)
     assert [p.stem for p in pairs] == [
         "10003_00_0.04s", "10003_00_0.1s", "10003_01_0.1s",
         "10011_00_0.04s", "10011_00_0.1s", "10011_01_0.1s",
@@ -184,15 +185,15 @@ def test_the_list_makes_the_pairs(sid: Path) -> None:
 
 
 def test_a_pair_is_packed_input_and_developed_reference(sid: Path) -> None:
-    pair = sets.load_pairs("sid_sony", 2)[1]
+    pair = load_pairs("sid_sony", 2)[1]
     lr, hr = pair.lr(), pair.hr()
     assert lr.shape == (15, 20, 4) and lr.dtype == np.float32 and 0 <= lr.min() < lr.max() <= 1
     assert hr.shape == (30, 40, 3) and hr.dtype == np.uint8 and pair.hr_size() == (30, 40)
     assert pair.hr_path is not None
     assert np.array_equal(hr, raw.read_long(pair.hr_path, SONY)[:30])
     hr[:] = 0  # writable
-    assert len(sets.fingerprint("sid_sony", 2)) == 16
-    made = sets.load_pairs("sid_sony", 2, "jpeg_lanczos")[0]
+    assert len(fingerprint("sid_sony", 2)) == 16
+    made = load_pairs("sid_sony", 2, "jpeg_lanczos")[0]
     assert made.lr().shape == (15, 20, 3)
 
 
@@ -204,7 +205,7 @@ def test_fuji_pairs_are_cut_to_whole_patterns(
     for name in (short, long):
         write_dng(tmp_path / name, sensor(525, 518, 1024) * 2, FUJI.pattern, 1024)
     (tmp_path / "Fuji_test_list.txt").write_text(f"./{short} ./{long} ISO640 F7.1\r\n\r\n")
-    (pair,) = sets.load_pairs("sid_fuji", 3)
+    (pair,) = load_pairs("sid_fuji", 3)
     assert pair.lr().shape == (174, 172, 9) and pair.hr().shape == (522, 516, 3)
 
 
@@ -238,7 +239,7 @@ def test_check_collects_what_is_wrong_with_raw_files(sid: Path) -> None:
     ):  # fmt: skip
         assert words in text
     with pytest.raises(BenchError, match=r"list\.txt:13"):
-        sets.load_pairs("sid_sony", 2)
+        load_pairs("sid_sony", 2)
 
 
 def test_exposures_of_two_sizes_are_refused(sid: Path) -> None:
@@ -246,7 +247,7 @@ def test_exposures_of_two_sizes_are_refused(sid: Path) -> None:
     with pytest.raises(
         BenchError, match=r"10003_00_0\.04s\.ARW: not of the size of .*10003_00_10s"
     ):
-        sets.load_pairs("sid_sony", 2)[0].hr()
+        load_pairs("sid_sony", 2)[0].hr()
     assert any("not of the size" in text for text in check_set("sid_sony").problems)
 
 
@@ -254,13 +255,13 @@ def test_what_sid_lacks_is_told(sid: Path, tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(
         BenchError, match=r"no file SID.Fuji_test_list\.txt.*https://github.com/cchen"
     ):
-        sets.load_pairs("sid_fuji", 3)
+        load_pairs("sid_fuji", 3)
     (sid / "Sony_train_list.txt").write_text("./Sony/short/a.ARW ./Sony/long/b.ARW ISO1 F1\n")
     with pytest.raises(BenchError, match="none of the files that it lists is here"):
-        sets.load_pairs("sid_sony_train", 2)
+        load_pairs("sid_sony_train", 2)
     (sid / "Sony_train_list.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BenchError, match="not a readable list"):
-        sets.load_pairs("sid_sony_train", 2)
+        load_pairs("sid_sony_train", 2)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "pip install rawpy" in (sets.missing("sid_sony") or "")
 
@@ -270,7 +271,7 @@ def test_what_sid_lacks_is_told(sid: Path, tmp_path: Path, monkeypatch: pytest.M
 def test_lol_stands_in_for_raw_low_light() -> None:
     """PSNR of the untouched dark input: what a low-light method has to beat."""
     values = []
-    for pair in sets.load_pairs("lol", 1):
+    for pair in load_pairs("lol", 1):
         hr, lr = pair.hr().astype(np.float64), pair.lr().astype(np.float64)
         values.append(10 * np.log10(255**2 / ((hr - lr) ** 2).mean()))
     assert len(values) == 15 and np.mean(values) == pytest.approx(7.773, abs=5e-4)

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from bench.data.degrade import find_degradation, imresize, imresize_float
 from bench.data.images import write_image
+from bench.data.pairs import load_pairs
 from bench.data.pixels import quantise
-from bench.data.sets import load_pairs
 from bench.errors import BenchError, Diverged
 from bench.look.check import load_study
 from bench.measure.metrics.fidelity import difference

@@ -14,17 +14,15 @@ from bench.data.benchmark import open_benchmark
 from bench.data.catalog import SELFEXSR, Layout
 from bench.data.degrade import imresize
 from bench.data.images import image_files, read_image, write_image
-from bench.data.sets import (
-    DATASETS,
+from bench.data.pairs import (
     LR_SOURCES,
-    dataset,
     find_pairs,
     fingerprint,
     load_originals,
     load_pairs,
-    missing,
     published_lr,
 )
+from bench.data.sets import DATASETS, dataset, missing
 from bench.errors import BenchError
 from bench.measure.protocol import PROTOCOLS, usual_protocol
 

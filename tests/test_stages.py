@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data import sets
 from bench.data.images import read_image, write_image
 from bench.data.mapped import read_mapped
+from bench.data.pairs import load_pairs
 from bench.errors import BenchError
 from bench.method import Method, Rate, Recipe, Stage
 from bench.records.cell import TrainedStage
@@ -19,7 +19,8 @@ from bench.records.store import Store, content_key
 from bench.study.fields import Study, TaskSection, TrainSection
 from bench.study.recipe import RecipeSection
 from bench.sweep.identity import Deciding
-from bench.sweep.trial import Done, Job, run_trial
+from bench.sweep.job import Done, Job
+from bench.sweep.trial import run_trial
 from bench.train.plan import Plan
 from bench.train.planning import plan_stages
 from bench.train.stages import stage_history, train_stages
@@ -249,7 +250,7 @@ def test_what_a_study_says_for_one_method_outranks_its_stages(make_module: MakeM
 
 def test_an_epoch_is_as_many_updates_as_show_every_image_once(make_module: MakeModule) -> None:
     method = make_module(SOURCE).Own()
-    images = len(sets.load_pairs("set5", 2))
+    images = len(load_pairs("set5", 2))
     rate = Rate(exponential=0.5, every="2 epochs")
     for batch, epoch in ((1, images), (2, -(-images // 2)), (images, 1), (99, 1)):
         study = TrainSection(dataset="set5", patch=8, batch=batch, epochs=4, rate=rate)

@@ -599,7 +599,8 @@ from pathlib import Path
 import torch
 from bench.train.loop import choose_device
 sys.path.append("{world}")
-from bench.sweep.trial import Job, Halt, run_trial
+from bench.sweep.trial import run_trial
+from bench.sweep.job import Job, Halt
 from bench.look.check import load_study
 import bench.records.store
 whole = bench.records.store.Store.commit

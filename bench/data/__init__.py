@@ -13,6 +13,7 @@ __all__ = [
     "filters",
     "images",
     "mapped",
+    "pairs",
     "pixels",
     "roots",
     "sets",

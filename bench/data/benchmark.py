@@ -5,7 +5,7 @@ from functools import cached_property
 
 from bench.data import sets
 from bench.data.images import image_size
-from bench.data.sets import Pair
+from bench.data.pairs import Pair, check_headers, find_pairs, fingerprint_of, pair_digests, sound
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Benchmark:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the stems, the bytes of all files and how LR is made."""
-        return sets.fingerprint_of(self.pairs, sets.pair_digests(self.pairs))
+        return fingerprint_of(self.pairs, pair_digests(self.pairs))
 
     @property
     def pixels(self) -> int:
@@ -57,8 +57,8 @@ def open_benchmark(
     file of wrong size or unreadable header, for what the set does not have, and for a set that is
     not on this machine.
     """
-    found = sets.find_pairs(name, scale, degradation)
-    pairs = sets.check_headers(sets.sound(found)[:limit])
+    found = find_pairs(name, scale, degradation)
+    pairs = check_headers(sound(found)[:limit])
     entry, path = sets.dataset(name), pairs[0].lr_path
     source = degradation
     if path is not None:

@@ -22,6 +22,15 @@ from bench.data.images import (
     read_image,
     write_image,
 )
+from bench.data.pairs import (
+    Found,
+    Pair,
+    find_pairs,
+    fingerprint,
+    header_problem,
+    load_originals,
+    published_lr,
+)
 from bench.errors import BenchError, unknown
 
 Key = tuple[int, str]
@@ -92,11 +101,11 @@ def check_set(name: str, scale: int | None = None, workers: int = 2) -> Checked:
     if why := sets.missing(name):
         return Checked(*facts, missing=why, expected=tuple(_expected(entry)))
     place = sets.find(entry)
-    found: dict[Key, sets.Found] = {}
+    found: dict[Key, Found] = {}
     problems: list[str] = []
     for key in _examined(name, entry, place, scale):
         try:
-            found[key] = sets.find_pairs(name, *key)
+            found[key] = find_pairs(name, *key)
         except BenchError as error:
             problems += str(error).splitlines()
     files = _read_files([pair for one in found.values() for pair in one.pairs], workers)
@@ -112,7 +121,7 @@ def check_set(name: str, scale: int | None = None, workers: int = 2) -> Checked:
         layout=_layout(entry, place),
         here=here,
         lr=tuple(
-            (*_lr_source(key, found[key], place), "" if lines else sets.fingerprint(name, *key))
+            (*_lr_source(key, found[key], place), "" if lines else fingerprint(name, *key))
             for key, lines in refused.items()
         ),
         problems=tuple(dict.fromkeys(problems)),
@@ -136,7 +145,7 @@ def check_text(checked: Checked) -> str:
 
 def _examined(name: str, entry: Dataset, place: sets.Place | None, scale: int | None) -> list[Key]:
     """What to look at: what is published, and what would be made; bicubic first."""
-    published = sets.published_lr(name)
+    published = published_lr(name)
     if scale is not None:
         return [(scale, "bicubic"), *(key for key in published if key == (scale, "unknown"))]
     if entry.scale is not None:
@@ -165,7 +174,7 @@ def _layout(entry: Dataset, place: sets.Place | None) -> str:
     return entry.listing if entry.camera else str(place.used()[0])
 
 
-def _lr_source(key: Key, found: sets.Found, place: sets.Place | None) -> tuple[str, str]:
+def _lr_source(key: Key, found: Found, place: sets.Place | None) -> tuple[str, str]:
     scale, track = key
     kind = f"x{scale}" + ("" if track == "bicubic" else f" {track}")
     lr = [pair.lr_path for pair in found.pairs if pair.lr_path is not None]
@@ -174,7 +183,7 @@ def _lr_source(key: Key, found: sets.Found, place: sets.Place | None) -> tuple[s
     return kind, f"made from HR by {track}"
 
 
-def _refused(found: sets.Found, files: Mapping[Path, _File]) -> list[str]:
+def _refused(found: Found, files: Mapping[Path, _File]) -> list[str]:
     """Why the pairs cannot be loaded, or not be read."""
     pairs = found.pairs
     paths = [path for pair in pairs for path in (pair.hr_path, pair.lr_path) if path is not None]
@@ -183,9 +192,9 @@ def _refused(found: sets.Found, files: Mapping[Path, _File]) -> list[str]:
     return [text for text in lines if text]
 
 
-def _pair_problem(pair: sets.Pair) -> str | None:
+def _pair_problem(pair: Pair) -> str | None:
     if pair.camera is None:
-        return sets.header_problem(pair)
+        return header_problem(pair)
     try:
         pair.hr_size()
     except BenchError as error:
@@ -193,7 +202,7 @@ def _pair_problem(pair: sets.Pair) -> str | None:
     return None
 
 
-def _read_files(pairs: Iterable[sets.Pair], workers: int) -> dict[Path, _File]:
+def _read_files(pairs: Iterable[Pair], workers: int) -> dict[Path, _File]:
     """Decodes every file once. An image lives no longer than its thread looks at it."""
     cameras = {path: pair.camera for pair in pairs for path in (pair.hr_path, pair.lr_path) if path}
     with ThreadPoolExecutor(workers) as threads:
@@ -218,7 +227,7 @@ def _read_file(path: Path, camera: raw.Camera | None) -> _File:
     return _File(None, kind, mode, digest.hexdigest(), colour, black)
 
 
-def _same_content(pairs: Sequence[sets.Pair], files: Mapping[Path, _File]) -> list[str]:
+def _same_content(pairs: Sequence[Pair], files: Mapping[Path, _File]) -> list[str]:
     """Files with equal pixels, and LR files that are their HR. Flat images do not count."""
     problems = []
     for paths in ([p.hr_path for p in pairs], [p.lr_path for p in pairs]):
@@ -241,7 +250,7 @@ def _same_content(pairs: Sequence[sets.Pair], files: Mapping[Path, _File]) -> li
 def _notes(
     entry: Dataset,
     place: sets.Place | None,
-    found: Sequence[sets.Found],
+    found: Sequence[Found],
     files: Mapping[Path, _File],
 ) -> Iterator[str]:
     pairs = [pair for one in found for pair in one.pairs]
@@ -315,11 +324,11 @@ def degrade_set(source: str, scale: int, out: Path, degradation: str = "bicubic"
 
     LR is made from the part of HR that the scale divides; published LR files are not looked at.
     Each file is there whole or not at all. Raises BenchError before the first one is written where
-    one of them would replace another picture, and for what `sets.load_pairs` refuses.
+    one of them would replace another picture, and for what `load_pairs` refuses.
     """
     if find_degradation(degradation) is None:
         raise BenchError(unknown("degradation", degradation, DEGRADATIONS))
-    pairs = sets.load_originals(source, scale, degradation)
+    pairs = load_originals(source, scale, degradation)
     if out.resolve() in {p.hr_path.parent.resolve() for p in pairs if p.hr_path}:
         raise BenchError(f"{out}: holds the HR files of {source}. Choose another folder.")
     there = _stored(out)
@@ -342,7 +351,7 @@ def _stored(out: Path) -> dict[str, Path]:
     return image_files(out)
 
 
-def _holds(path: Path, pair: sets.Pair) -> bool:
+def _holds(path: Path, pair: Pair) -> bool:
     try:
         return np.array_equal(read_image(path), pair.lr())
     except BenchError:  # not readable, so it is not this picture

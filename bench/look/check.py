@@ -2,24 +2,22 @@
 
 import contextlib
 import difflib
-import inspect
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pydantic
-import torch
 
 from bench.data import sets
+from bench.data.pairs import LR_SOURCES, Pair, is_lr_source, load_pairs
 from bench.errors import BenchError, unknown
+from bench.look.rows import check_rows
 from bench.measure import metrics, protocol
-from bench.method.contract import Method, Stage, build_method, check_hyperparameters, find_method
+from bench.method.contract import Method, Stage
 from bench.method.recipe import Recipe, lay, layers
 from bench.records.store import Store, home
 from bench.report.papers.published import load_paper
 from bench.study.fields import (
-    METHOD_NAME,
     BudgetSection,
     EvaluateSection,
     MethodSection,
@@ -32,8 +30,7 @@ from bench.study.fields import (
 from bench.study.located_yaml import Document, Keys, load_yaml, parse_scalar
 from bench.study.recipe import RecipeSection
 from bench.study.section import Section
-from bench.study.space import Range, is_range, parse_range
-from bench.sweep.rows import kind_of, weights_digest
+from bench.study.space import Range
 from bench.train.loop import choose_device
 from bench.train.optimizers import rates
 from bench.train.pixels import find_source, stored_sides
@@ -49,9 +46,9 @@ def load_study(file: str | Path, overrides: Iterable[str] = (), strict: bool = F
     document = load_yaml(Path(file))
     for text in overrides:
         _override(document, text)
-    check = _Check(document)
+    check = Check(document)
     check.fields()
-    check.methods()
+    check_rows(check)
     check.names(strict)
     check.search()
     if check.problems:
@@ -99,7 +96,7 @@ def _choices(annotation: Any) -> list[str]:
     return [str(word) for word in get_args(parts[0] if parts else annotation)]
 
 
-class _Check:
+class Check:
     """Collects problems; every check works with what the earlier ones found sound."""
 
     def __init__(self, document: Document) -> None:
@@ -135,7 +132,7 @@ class _Check:
             if data[key] is None and key in top and key != "name":
                 self.add((key,), "empty. Fill it in, or delete the line.")
         if "name" in data:
-            self._typed((), pydantic.create_model("Named", name=(Name, ...)), data)
+            self.typed((), pydantic.create_model("Named", name=(Name, ...)), data)
         self.task = self._section("task", TaskSection)
         self.train = self._section("train", TrainSection)
         self.select = self._section("select", SelectSection)
@@ -160,9 +157,9 @@ class _Check:
 
     def _section(self, key: str, model: type[Section]) -> Any:
         data = self.document.data.get(key)
-        return None if data is None else self._typed((key,), model, data)
+        return None if data is None else self.typed((key,), model, data)
 
-    def _typed(self, path: Keys, model: type[pydantic.BaseModel], data: Any) -> Any:
+    def typed(self, path: Keys, model: type[pydantic.BaseModel], data: Any) -> Any:
         """Returns the section, without the fields that are wrong; None if none of it is sound."""
         try:
             return model.model_validate(data)
@@ -198,144 +195,13 @@ class _Check:
         else:
             self.add(where, f"{item['msg'].lower()}, got {item['input']!r}.")
 
-    def methods(self) -> None:
-        """Each method's class, hyper-parameters and ranges, and that it can be built."""
-        given = self.document.data.get("methods")
-        if given is None:
-            return
-        if not isinstance(given, dict) or not given:
-            self.add(
-                ("methods",), f"name: {{use: dotted.path, ...}} for each method, got {given!r}."
-            )
-            return
-        for name, section in given.items():
-            self._method(name, section)
-
-    def _method(self, name: str, data: Any) -> None:
-        path: Keys = ("methods", name)
-        if not re.fullmatch(METHOD_NAME, name):
-            self.add(path, "a method's name is made of letters, digits, '_' and '-'.")
-        if name == "reference" and data is None:
-            data = self.document.data["methods"][name] = {}
-        section: MethodSection | None = self._typed(path, MethodSection, data)
-        if section is None:
-            return
-        self.sections[name] = section
-        if kind_of(section) in ("folder", "reference"):
-            self._pictures(path, section)
-            return
-        values: dict[str, Any] = {}
-        self.rows[name] = section.train
-        self.ranges[name] = {}
-        for key, value in (section.model_extra or {}).items():
-            parsed = parse_range(value) if is_range(value) else value
-            if is_range(value) and isinstance(parsed, str):
-                self.add((*path, key), parsed)
-            elif isinstance(parsed, Range):
-                self.ranges[name][key] = parsed
-                values[key] = parsed.sample()
-            else:
-                values[key] = parsed
-        try:
-            cls = find_method(section.use)
-        except BenchError as error:
-            self.add((*path, "use"), str(error))
-            return
-        if self._extremes(path, cls, values) and self.task is not None:
-            scales = self.task.scales
-            own = [scale for scale in scales if values.get("scale", scale) == scale]
-            for scale in (own or scales)[: 1 if cls.takes_scales() else None]:
-                self._build(path, cls, values, self.task.at(scale))
-            self._weights(path, cls, section, self.task)
-
-    def _pictures(self, path: Keys, section: MethodSection) -> None:
-        """A row of pictures made by anything, or of the originals."""
-        kind = kind_of(section)
-        if kind == "reference" and section.use != "reference" and path[-1] != "reference":
-            self.add(path, "'use' is missing. Or folder: DIR, for pictures made by anything.")
-            return
-        takes = {"folder", "datasets"} if kind == "folder" else {"use", "datasets"}
-        given = {*section.model_fields_set, *(section.model_extra or {})}
-        for key in sorted(given - takes):
-            self.add(
-                (*path, key), f"makes no sense for a row of pictures. {unknown('key', key, takes)}"
-            )
-        if section.folder is not None:
-            root = Path(section.folder.partition("{")[0]).expanduser()
-            if not root.is_dir():
-                self.add((*path, "folder"), f"no such folder: {root.absolute()}.")
-
-    def _weights(
-        self, path: Keys, cls: type[Method], section: MethodSection, task: TaskSection
-    ) -> None:
-        """Weights that a row takes, or begins its training with."""
-        if section.weights is not None:
-            for key in ("train", "begins_from"):
-                if getattr(section, key) is not None:
-                    self.add((*path, key), "a row with weights is not trained. Leave one out.")
-            for key in self.ranges[str(path[-1])]:
-                self.add((*path, key), "a row with weights has no ranges. Write one value.")
-        for key in ("weights", "begins_from"):
-            if (text := getattr(section, key)) is None:
-                continue
-            try:
-                for scale in task.scales:
-                    if section.fixed.get("scale", scale) == scale:
-                        weights_digest(cls, text, scale)
-            except (BenchError, KeyError, IndexError, ValueError) as error:
-                for line in str(error).splitlines():
-                    self.add((*path, key), line)
-
-    def _extremes(self, path: Keys, cls: type[Method], values: dict[str, Any]) -> bool:
-        """Whether the constructor takes the values, also those that the sampler may choose."""
-        before = len(self.problems)
-        scale = {"scale": 1 if self.task is None else self.task.scales[0]}
-        takes_scale = "scale" in inspect.signature(cls.__init__).parameters
-        ranges = self.ranges[str(path[-1])]
-        tried = [{}, *({key: v} for key, range_ in ranges.items() for v in range_.extremes())]
-        for chosen in tried:
-            given = {**(scale if takes_scale else {}), **values, **chosen}
-            for text in check_hyperparameters(cls, given)[1]:
-                named = text.split("'")[1]
-                self.add((*path, named) if named in values else path, text)
-        return len(self.problems) == before
-
-    def _build(
-        self, path: Keys, cls: type[Method], values: dict[str, Any], task: TaskSection
-    ) -> None:
-        try:
-            with torch.device("meta"):
-                takes = cls.takes_scales()
-                scales = self.task.scales if self.task else ()
-                method = build_method(cls, values, None if takes else task.scales[0], scales)
-            stages = method.stages()
-        except BenchError as error:
-            for line in str(error).splitlines():
-                named = line.split("'")[1] if line.startswith("parameter '") else ""
-                self.add((*path, named) if named in values else path, line)
-            return
-        if self.sections[str(path[-1])].weights is None:
-            self.built.setdefault(str(path[-1]), method)
-        if not cls.does(task.kind):
-            does = " and ".join(cls.tasks or (cls.task,))
-            self.add((*path, "use"), f"{cls.__name__} is for {does}, the task is {task.kind}.")
-        if (
-            self.sections[str(path[-1])].weights is None
-            and "train" not in self.document.data
-            and any(
-                stage.trains is None and stage.recipe.steps is None and stage.recipe.epochs is None
-                for stage in stages
-            )
-        ):
-            self.add((), f"'train' is missing, and {path[-1]} has to be trained.")
-
     def names(self, strict: bool) -> None:
         """Datasets, metrics, protocol and degradation: known, and here where they must be."""
         task = self.document.data.get("task")
         given = task.get("degradation") if isinstance(task, dict) else None
         path: Keys = ("task", "degradation")
-        if isinstance(given, str) and not sets.is_lr_source(given):
-            self.add(path, unknown("degradation", given, sets.LR_SOURCES))
+        if isinstance(given, str) and not is_lr_source(given):
+            self.add(path, unknown("degradation", given, LR_SOURCES))
             self.broken.add(path)
         elif self.task and self.task.degradation == "none" and self.task.scales != (1,):
             self.add(path, f"'none' leaves the size as it is: scale 1, got {self.task.scale}.")
@@ -462,7 +328,7 @@ class _Check:
         for name in {n for n in names if names.count(n) > 1}:
             self.add(("evaluate", key), f"{name!r} is given twice.")
 
-    def _dataset(self, path: Keys, name: str, must_exist: bool) -> Sequence[sets.Pair]:
+    def _dataset(self, path: Keys, name: str, must_exist: bool) -> Sequence[Pair]:
         """Returns the set's pairs, if it is here and whole."""
         if path in self.broken:
             return ()
@@ -472,7 +338,7 @@ class _Check:
                     self.add(path, f"dataset {name!r} is not on this machine: {why}")
             elif self.task and ("task", "degradation") not in self.broken:
                 for scale in self.task.scales:
-                    pairs = sets.load_pairs(name, scale, self.task.degradation)
+                    pairs = load_pairs(name, scale, self.task.degradation)
                 return pairs
         except BenchError as error:
             for line in str(error).splitlines():

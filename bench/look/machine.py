@@ -15,7 +15,7 @@ from bench.data.weights import why_not
 from bench.errors import BenchError
 from bench.measure.metrics import METRICS, pyiqa
 from bench.measure.protocol import PROTOCOLS
-from bench.method.contract import find_method, known_methods
+from bench.method.loading import find_method, known_methods
 from bench.method.published import all_weights
 from bench.records.store import home
 from bench.sweep.driver import default_workers

@@ -8,8 +8,8 @@ import numpy as np
 
 from bench.data.benchmark import Benchmark
 from bench.data.images import read_image, scan_images
+from bench.data.pairs import Pair
 from bench.data.pixels import Image, Input
-from bench.data.sets import Pair
 from bench.errors import BenchError
 from bench.measure.meter import Meter
 from bench.measure.metrics import ImageScore

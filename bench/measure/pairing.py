@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.data import sets
 from bench.data.images import image_size, read_image, scan_images
+from bench.data.pairs import Pair, load_pairs
 from bench.data.pixels import Image
 from bench.errors import BenchError
 from bench.measure.scores import ScoreStore
@@ -26,7 +27,7 @@ class Reference:
     """What a restored image is compared with: an image of a set, or a file."""
 
     path: Path
-    pair: sets.Pair | None = None
+    pair: Pair | None = None
 
     @property
     def derived(self) -> str:
@@ -168,7 +169,7 @@ def _references(
         return {stem: Reference(path) for stem, path in files.items()}, len(files), problems
     if dataset is None:
         return {}, 0, []
-    pairs = sets.load_pairs(dataset, scale, "bicubic" if scale > 1 else "none")
+    pairs = load_pairs(dataset, scale, "bicubic" if scale > 1 else "none")
     found = {p.stem: Reference(p.hr_path, p) for p in pairs if p.hr_path is not None}
     if not found:
         raise BenchError(

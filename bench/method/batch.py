@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from bench.data.sets import Pair, load_pairs
+from bench.data.pairs import Pair, load_pairs
 
 Augment = Literal["turns", "flips", "none"]
 """Orientations of a patch: all 8; left to right and upside down alone, where a transposed picture

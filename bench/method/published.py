@@ -5,7 +5,8 @@ from pathlib import Path
 
 from bench.data.weights import WEIGHTS, Weights, find, why_missing
 from bench.errors import BenchError, unknown
-from bench.method.contract import Method, find_method, known_methods
+from bench.method.contract import Method
+from bench.method.loading import find_method, known_methods
 
 PREFIX = "published:"
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.data.pairs import Pair
 from bench.data.pixels import Image, Input, quantise
-from bench.data.sets import Pair
 from bench.errors import Unscorable
 from bench.method.contract import Method, to_tensor
 from bench.method.precision import ieee_fp32

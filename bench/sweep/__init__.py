@@ -6,8 +6,8 @@ The modules below may be imported from outside; the others are the wing's own.
 __all__ = [
     "driver",
     "identity",
+    "job",
     "rows",
     "screen",
     "tracking",
-    "trial",
 ]

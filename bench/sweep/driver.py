@@ -18,21 +18,11 @@ from bench.study.fields import Study
 from bench.study.words import swept_text
 from bench.sweep.executor import Executor, Handle, LocalExecutor
 from bench.sweep.identity import changes, retrains
+from bench.sweep.job import Done, Event, Halt, Job, Lost, Report, Scored, Strip
 from bench.sweep.recorder import Recorder
 from bench.sweep.rows import planned_cells
 from bench.sweep.screen import Screen
-from bench.sweep.trial import (
-    REPORTS,
-    Done,
-    Event,
-    Halt,
-    Job,
-    Lost,
-    Report,
-    Scored,
-    Strip,
-    disk_is_full,
-)
+from bench.sweep.trial import REPORTS, disk_is_full
 from bench.train.loop import Progress
 from bench.train.stages import Note
 from bench.train.targets import drop_targets

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from bench.measure.pool import end_with_parent
 from bench.measure.processes import no_main_module
-from bench.sweep.trial import Done, Event, Halt, Job, Lost, run_trial
+from bench.sweep.job import Done, Event, Halt, Job, Lost
+from bench.sweep.trial import run_trial
 
 Handle = int
 

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 
 from bench.data import sets
+from bench.data.pairs import fingerprint
 from bench.measure.metrics import metric, metric_digest
 from bench.measure.protocol import protocol
-from bench.method.contract import find_method
+from bench.method.loading import find_method
 from bench.method.restoring import picture_of
 from bench.records.cell import Cell
 from bench.records.digest import code_digest
@@ -83,7 +84,7 @@ class Deciding:
         if sets.missing(dataset):
             return "missing"
         task = self.study.task
-        return " ".join(sets.fingerprint(dataset, s, task.degradation) for s in task.scales)
+        return " ".join(fingerprint(dataset, s, task.degradation) for s in task.scales)
 
     @staticmethod
     def _metric(name: str) -> str:

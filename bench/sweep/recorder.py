@@ -17,11 +17,12 @@ from bench.records.place import Place
 from bench.records.store import Store, content_key
 from bench.study.fields import Study
 from bench.sweep.identity import SETTINGS, Deciding, changes, environment, refusal, retrains
+from bench.sweep.job import Job
 from bench.sweep.outage import Outage, needed
 from bench.sweep.rows import seeds_of
 from bench.sweep.sampler import Sampler
 from bench.sweep.tracking import Tracking
-from bench.sweep.trial import REPORTS, Job
+from bench.sweep.trial import REPORTS
 from bench.train.stages import stage_history
 
 

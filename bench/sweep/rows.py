@@ -14,7 +14,8 @@ from bench.data.weights import digest
 from bench.errors import BenchError
 from bench.measure.evaluate import Restore, originals, pictures_in
 from bench.measure.protocol import usual_protocol
-from bench.method.contract import Method, build_method, find_method
+from bench.method.contract import Method
+from bench.method.loading import build_method, find_method
 from bench.method.published import resolve_weights
 from bench.method.weights import load_weights
 from bench.records.cell import label_of

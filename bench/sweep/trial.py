@@ -13,13 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 
 from bench.data import sets
 from bench.data.benchmark import Benchmark, open_benchmark
@@ -35,9 +33,10 @@ from bench.measure.scores import ScoreStore
 from bench.method.contract import Method
 from bench.method.restoring import restoring
 from bench.records.cell import Cell, Score, TrainedStage, UsedDataset, label_of
-from bench.records.store import Store, content_key
+from bench.records.store import Store
 from bench.study.fields import Study
 from bench.sweep.identity import environment
+from bench.sweep.job import Done, Event, Halt, Job, Lost, Report, Scored, Strip
 from bench.sweep.rows import (
     kind_of,
     measured_on,
@@ -47,99 +46,13 @@ from bench.sweep.rows import (
     source_of,
     start_of,
 )
-from bench.train.loop import MARKS, Note, Progress, choose_device
+from bench.train.loop import MARKS, Progress, choose_device
 from bench.train.stages import load_stages, train_stages
 
 STRIPS = 3  # sample pictures of each set that go into the run's record
 STRIP = 160  # their side in HR pixels
 REPORTS = MARKS  # times that a trial under a pruner reports
 UNCHOSEN = ("folder", "reference")  # rows of pictures that the sampler has no say in
-
-
-class Job(BaseModel):
-    """All that a trial needs to know."""
-
-    model_config = ConfigDict(frozen=True)
-
-    study: Study
-    method: str
-    trial: int | None
-    swept: dict[str, Any] = {}
-    seed: int
-    attempt: int = 0
-    decided_by: dict[str, str] = {}
-    """Of the cell that the job gives, as its `kept`."""
-    kept: list[str] = []
-    stages: list[TrainedStage] = []
-    """Of a trial that is only measured again: its weights are taken from these."""
-    store: Path
-    pictures: Path | None = None
-    """Where restored images go; None keeps none."""
-    prune: bool = False
-    """Whether to report the objective while training."""
-    workers: int = 1
-    """Processes that score beside the training device."""
-
-    @property
-    def file_name(self) -> str:
-        """Of the record that the job gives."""
-        return Cell.name_file(self.method, self.trial, self.seed)
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the record that the job gives."""
-        return content_key(self.decided_by)
-
-
-@dataclass(frozen=True)
-class Report:
-    """The objective part of the way through a training, for the pruner."""
-
-    step: int
-    value: float
-
-
-@dataclass(frozen=True)
-class Strip:
-    """A sample picture (PNG) of the middle of an image: LR enlarged, SR, HR."""
-
-    dataset: str
-    image: str
-    png: bytes
-
-
-@dataclass(frozen=True)
-class Scored:
-    """An image has been scored."""
-
-    dataset: str
-    image: str
-    count: int
-    of: int
-
-
-@dataclass(frozen=True)
-class Done:
-    """The trial has ended, well or not."""
-
-    cell: Cell
-
-
-@dataclass(frozen=True)
-class Halt:
-    """The machine cannot go on, such as with a full disk. The trial has no result."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Lost:
-    """The worker went away without a result: killed, out of memory, its GPU or machine gone."""
-
-    reason: str
-
-
-Event = Progress | Note | Report | Strip | Scored | Done | Halt | Lost
 
 
 @dataclass

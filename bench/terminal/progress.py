@@ -6,8 +6,8 @@ from typing import Any
 
 from bench.records.cell import Cell
 from bench.study.words import duration
+from bench.sweep.job import Scored
 from bench.sweep.screen import Screen as Screen
-from bench.sweep.trial import Scored
 from bench.train.loop import Progress
 from bench.train.stages import Note
 

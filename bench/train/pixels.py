@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data import sets
 from bench.data.degrade import find_degradation
 from bench.data.mapped import Mapped, read_mapped, write_mapped
+from bench.data.pairs import Pair, fingerprint_of, list_pairs, load_pairs, pair_digests
 from bench.errors import BenchError
 from bench.records.digest import code_digest
 from bench.records.store import Store, content_key
@@ -19,7 +19,7 @@ from bench.records.store import Store, content_key
 def pixels_digest(degradation: str) -> str:
     """Returns a hash of the code that reads pictures, makes LR from HR and lays both down."""
     made_by = find_degradation(degradation)
-    return code_digest(sets.Pair, write_mapped, *([made_by] if made_by else []))
+    return code_digest(Pair, write_mapped, *([made_by] if made_by else []))
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Source:
 
 def find_source(dataset: str, scale: int, degradation: str) -> Source:
     """Returns a set's source. Raises BenchError as `list_pairs`."""
-    pairs = sets.list_pairs(dataset, scale, degradation)
-    files = sets.pair_digests(pairs)
+    pairs = list_pairs(dataset, scale, degradation)
+    files = pair_digests(pairs)
     originals = [[p.stem, files[p.hr_path] if p.hr_path else "", p.side] for p in pairs]
     hr_key = lr_key = content_key({"hr": originals, "code": pixels_digest("none")})
     published = any(pair.lr_path for pair in pairs)
@@ -60,7 +60,7 @@ def find_source(dataset: str, scale: int, degradation: str) -> Source:
                 "code": pixels_digest(degradation),
             }
         )
-    fingerprint = sets.fingerprint_of(pairs, files)
+    fingerprint = fingerprint_of(pairs, files)
     return Source(dataset, scale, degradation, fingerprint, hr_key, lr_key)
 
 
@@ -116,7 +116,7 @@ def keep(store: Store, key: str, write: Callable[[Path], None]) -> Path:
 
 def _decode(source: Source, store: Store) -> None:
     """Fills the store. Raises BenchError with a line for each file whose header is wrong."""
-    pairs = sets.load_pairs(source.dataset, source.scale, source.degradation)
+    pairs = load_pairs(source.dataset, source.scale, source.degradation)
     keep(store, source.hr_key, partial(_write_originals, pairs))
     if source.lr_key != source.hr_key:
         stems = [pair.stem for pair in pairs]
@@ -127,11 +127,11 @@ def _decode(source: Source, store: Store) -> None:
         )
 
 
-def _write_originals(pairs: Sequence[sets.Pair], folder: Path) -> None:
+def _write_originals(pairs: Sequence[Pair], folder: Path) -> None:
     """Equal files once: a long exposure stands for up to 15 short ones."""
-    files = sets.pair_digests(pairs)
+    files = pair_digests(pairs)
     contents = [files[pair.hr_path] if pair.hr_path else "" for pair in pairs]
-    firsts: dict[str, sets.Pair] = {}
+    firsts: dict[str, Pair] = {}
     for content, pair in zip(contents, pairs, strict=True):
         firsts.setdefault(content, pair)
     number = {content: i for i, content in enumerate(firsts)}

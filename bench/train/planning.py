@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from bench.data import sets
+from bench.data.pairs import list_pairs
 from bench.errors import BenchError
 from bench.method.contract import Method, Stage
 from bench.method.recipe import Recipe, lay, layers
@@ -144,7 +144,7 @@ def _in_steps(recipe: Recipe, filled: Mapping[str, Any]) -> Recipe:
     if recipe.epochs is None and not (recipe.rate and recipe.rate.counts_epochs):
         return recipe
     assert recipe.batch is not None
-    pairs = sets.list_pairs(filled["dataset"], filled["scale"], filled["degradation"])
+    pairs = list_pairs(filled["dataset"], filled["scale"], filled["degradation"])
     epoch = -(-len(pairs) // recipe.batch)
     steps = recipe.steps if recipe.epochs is None else recipe.epochs * epoch
     rate = recipe.rate and recipe.rate.in_steps(epoch)

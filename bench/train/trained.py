@@ -4,7 +4,8 @@ import hashlib
 
 from bench.data.weights import digest
 from bench.errors import BenchError, unknown
-from bench.method.contract import Method, build_method, find_method
+from bench.method.contract import Method
+from bench.method.loading import build_method, find_method
 from bench.method.weights import load_weights
 from bench.records.cell import Cell, TrainedStage, load_records
 from bench.records.store import Store, home
