@@ -138,6 +138,9 @@ def _build(
             named = line.split("'")[1] if line.startswith("parameter '") else ""
             check.add((*path, named) if named in values else path, line)
         return
+    if check.sections[str(path[-1])].weights is None and cls.published and not stages:
+        names = " or ".join(f"published:{name}" for name in cls.published)
+        check.add(path, f"{cls.__name__} is not trained here. Give weights: {names}, or a file.")
     if check.sections[str(path[-1])].weights is None:
         check.built.setdefault(str(path[-1]), method)
     if not cls.does(task.kind):

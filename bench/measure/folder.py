@@ -86,16 +86,15 @@ def score_folder(
     protocol: str | None = None,
     template: str = "{stem}",
     workers: int | None = None,
-    device: str = "cpu",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> FolderScores:
     """Scores every image of a folder, read as stored and never resized.
 
     reference, dataset: what they are compared with; no-reference metrics need neither.
     template: see `pair_folder`. workers: processes that score (one a core); metrics that run a
-    network do so in this one, on `device`. progress: called with the images done and their
-    number. Scores are stored in $BENCH_HOME. Raises BenchError for unknown names, and with one line
-    for each file that does not fit; the scores of the others are stored.
+    network do so in this one, on a GPU where there is one. progress: called with the images done
+    and their number. Scores are stored in $BENCH_HOME. Raises BenchError for unknown names, and
+    with one line for each file that does not fit; the scores of the others are stored.
     """
     check_metrics(metrics)
     kind: Kind = "super-resolution" if scale > 1 else "enhancement"
@@ -109,7 +108,7 @@ def score_folder(
         )
     paired = pair_folder(folder, scale, reference=reference, dataset=dataset, template=template)
     store = ScoreStore(home() / "store" / "scores.db")
-    with Meter(metrics, device=device, workers=workers, store=store) as meter:
+    with Meter(metrics, workers=workers, store=store) as meter:
         found = FolderScores(
             folder, dataset or (str(reference) if reference else None), rules.name, scale,
             tuple(dict.fromkeys(metrics)), paired, labels_of(meter.names),

@@ -16,16 +16,17 @@ class Meter:
     """Scores pictures. What runs a network does so in this process, the rest in a pool.
 
     metrics: names; those that cannot be computed here are in `unavailable`, with the reason.
-    device: of the networks. workers: processes of the pool, one a core if None; with one, pictures
-    are scored in this process. store: where scores are kept; None keeps none. A context manager:
-    at its end the pool ends, and what is not yet written to the store is.
+    device: of the networks; auto is cuda where there is one. workers: processes of the pool, one a
+    core if None; with one, pictures are scored in this process. store: where scores are kept; None
+    keeps none. A context manager: at its end the pool ends, and what is not yet written to the
+    store is.
     """
 
     def __init__(
         self,
         metrics: Sequence[str],
         *,
-        device: str = "cpu",
+        device: str = "auto",
         workers: int | None = None,
         store: ScoreStore | None = None,
     ) -> None:
@@ -108,7 +109,11 @@ class Meter:
 
 def _load_network(name: str, device: str) -> Scorer:
     """A network's scorer in IEEE fp32, also where a GPU would take less for convolutions."""
+    import torch
+
     from bench.method.precision import ieee_fp32  # torch: formulas do without
 
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     scorer: Scorer = ieee_fp32()(metric(name).load(device))
     return scorer
