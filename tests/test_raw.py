@@ -8,6 +8,7 @@ import pytest
 from kit import sensor, write_dng, write_sid
 
 from bench.data import raw, sets
+from bench.data.benchmark import open_benchmark
 from bench.data.datacheck import check_set, check_text
 from bench.data.pairs import fingerprint, load_pairs
 from bench.data.raw import CAMERAS, exposure_ratio, pack_bayer, pack_xtrans
@@ -180,8 +181,10 @@ def test_the_list_makes_the_pairs(sid: Path) -> None:
         "10003_00_10s.ARW",
         "10011_00_30s.ARW",
     ]
-    assert sets.describe("sid_sony", 2) == (6, 562, "published Sony/short")
-    assert sets.describe("sid_sony_all", 2) == (9, 598, "published Sony/short")
+    for name, here, official in (("sid_sony", 6, 562), ("sid_sony_all", 9, 598)):
+        opened = open_benchmark(name, 2)
+        assert (len(opened.pairs), opened.official) == (here, official)
+        assert opened.source == "published Sony/short"
 
 
 def test_a_pair_is_packed_input_and_developed_reference(sid: Path) -> None:

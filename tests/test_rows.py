@@ -144,7 +144,10 @@ def test_weights_of_a_file_and_of_a_trial_are_rows_and_starts(world: Path) -> No
             "a: {use: nets.Shift, weights: mine.pth, train: {steps: 3}}",
             ["methods.a.train", "not trained"],
         ),
-        ("a: {use: methods.carn.CARN_M}", ["CARN_M is not trained here", "published:carn_m"]),
+        (
+            "a: {use: methods.zero_dce.ZeroDCE}",
+            ["methods.a: ZeroDCE is not trained here", "published:zero_dce"],
+        ),
     ],
 )
 def test_what_is_wrong_with_a_row_is_one_line(world: Path, methods: str, words: list[str]) -> None:
