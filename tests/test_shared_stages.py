@@ -153,7 +153,7 @@ def test_what_retrains_and_what_does_not(world: Path) -> None:
     assert "training" not in commands().run(world, "sweep", "tiny.yaml").err
     (world / "chain.py").write_text(source.replace("padding=1)", "padding=1, bias=False)"))
     refused = commands().run(world, "sweep", "tiny.yaml")
-    assert refused.status == 2 and "the method's source code" in refused.err
+    assert refused.status == 2 and "the code of chain.Chain" in refused.err
     fresh = commands().run(world, "sweep", "tiny.yaml", "--fresh")
     assert fresh.status == 0 and fresh.err.count("training 8 steps") == 3
     assert len(stage_times(world / "home")) == 6

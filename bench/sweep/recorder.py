@@ -218,7 +218,8 @@ class Recorder:
         cell = self._assign_curves(cell, before)
         write_cell(self.place.cells, cell)
         self.cells[cell.file_name] = cell
-        self.recorded[cell.method].add(cell.trial)
+        if belongs(self.study, cell):
+            self.recorded[cell.method].add(cell.trial)
         self._finish_run(cell)
 
     def _assign_curves(self, cell: Cell, before: Cell | None) -> Cell:
@@ -253,7 +254,9 @@ class Recorder:
 
     def _reports(self, cell: Cell) -> list[tuple[int, dict[str, float]]]:
         """What a pruner was told of a trial while it trained, as Optuna keeps it."""
-        if cell.trial is None or self.study.budget.pruner == "none" or not self.study.select:
+        if self.study.budget.pruner == "none" or self.study.select is None:
+            return []
+        if cell.trial is None or not belongs(self.study, cell):
             return []
         first = self.seeds[cell.method].index(cell.seed) * REPORTS
         name = f"report/{self.study.select.objectives[0]}"
