@@ -19,8 +19,8 @@ from kit import commands, write_study
 from bench.api import measure_method, score_folder
 from bench.data.benchmark import Benchmark, open_benchmark
 from bench.data.images import read_image, write_image
+from bench.data.pairs import Pair
 from bench.data.pixels import Image, Input
-from bench.data.sets import Pair
 from bench.errors import BenchError
 from bench.measure import meter, pairing, scoring
 from bench.measure.evaluate import Evaluated, evaluate
