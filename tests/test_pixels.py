@@ -10,7 +10,7 @@ import pytest
 import torch
 from kit import write_sid
 
-from bench.data import raw, sets
+from bench.data import pairs, raw
 from bench.data.degrade import imresize
 from bench.data.images import write_image
 from bench.data.pairs import load_pairs
@@ -44,13 +44,13 @@ def entries() -> set[str]:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the image files that are decoded."""
     names: list[str] = []
-    read = sets.read_image
+    read = pairs.read_image
 
     def watched(path: Path) -> np.ndarray:
         names.append(path.name)
         return read(path)
 
-    monkeypatch.setattr(sets, "read_image", watched)
+    monkeypatch.setattr(pairs, "read_image", watched)
     return names
 
 
@@ -87,7 +87,7 @@ def test_a_second_study_on_the_set_decodes_nothing(
     assert not train(cls())[0].reused
     # once for HR, once for the LR that is made of it
     assert sorted(decoded) == ["baby.png", "baby.png", "bird.png", "bird.png"]
-    monkeypatch.setattr(sets, "header_problem", None)  # nor is any header read
+    monkeypatch.setattr(pairs, "header_problem", None)  # nor is any header read
     longer = TRAIN.model_copy(update={"steps": 5, "patch": 8})
     assert not train(cls(), longer)[0].reused
     assert len(decoded) == 4
@@ -200,7 +200,7 @@ def test_scales_and_orientations_belong_to_the_stages_key(make_module: MakeModul
 def test_scales_of_different_images_are_refused(small_sets: Path) -> None:
     small, large = small_sets / "Set5/LR_x2", small_sets / "Set5/HR"
     for stem in ("baby", "bird"):
-        write_image(small / f"{stem}.png", imresize(sets.read_image(large / f"{stem}.png"), 0.5))
+        write_image(small / f"{stem}.png", imresize(pairs.read_image(large / f"{stem}.png"), 0.5))
     two, three = find_source("set5", 2, "bicubic"), find_source("set5", 3, "bicubic")
     assert open_pixels([two, three], the_store()).lr.keys() == {2, 3}
     other = find_source("set14", 3, "bicubic")

@@ -14,8 +14,7 @@ from bench.data.catalog import DATASETS as DATASETS
 from bench.data.catalog import Dataset, Layout
 from bench.data.degrade import DEGRADATIONS, find_degradation
 from bench.data.files import file_digests
-from bench.data.images import image_size, scan_images
-from bench.data.images import read_image as read_image
+from bench.data.images import image_size, read_image, scan_images
 from bench.data.images import write_image as write_image
 from bench.data.pixels import Image, Input, Samples, as_rgb
 from bench.data.roots import data_root as data_root

@@ -12,7 +12,6 @@ from typing import NamedTuple
 from bench.data.catalog import COMMON, FLAT, Dataset, Layout
 from bench.data.catalog import DATASETS as DATASETS
 from bench.data.images import folder_entries, is_image
-from bench.data.images import read_image as read_image
 from bench.data.images import write_image as write_image
 from bench.data.roots import data_root as data_root
 from bench.errors import BenchError, unknown
