@@ -6,6 +6,7 @@ below tmp_path and importable modules of the test's own serve everything else.
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ import torch
 from bench.data.degrade import imresize
 from bench.data.images import write_image
 from bench.records import digest
+
+# A suite started in the background of a shell ignores Ctrl-C, and so would what it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _folder(variable: str) -> Path:
