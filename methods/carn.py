@@ -71,10 +71,9 @@ class _Shift(nn.Module):
     def __init__(self, sign: int) -> None:
         super().__init__()
         self.shifter = nn.Conv2d(3, 3, 1)
-        mean = torch.tensor([0.4488, 0.4371, 0.4040])
-        with torch.no_grad():
-            self.shifter.weight.copy_(torch.eye(3)[..., None, None])
-            self.shifter.bias.copy_(sign * mean)  # type: ignore[union-attr]  # it has one
+        nn.init.dirac_(self.shifter.weight)
+        shift = [sign * mean for mean in (0.4488, 0.4371, 0.4040)]
+        self.shifter.bias = nn.Parameter(torch.tensor(shift))
 
     def forward(self, x: Tensor) -> Tensor:
         shifted: Tensor = self.shifter(x)

@@ -161,6 +161,25 @@ def test_the_command_line_loads_nothing_heavy() -> None:
     assert loaded_by("import bench.cli") == set()
 
 
+BUILT = """
+import sys, torch
+from bench.method.loading import build_method, find_method, known_methods
+for path in known_methods():
+    cls = find_method(path)
+    if cls.task == "assessment":
+        continue  # no row of a study
+    with torch.device("meta"):
+        build_method(cls, cls.tiny, 2)
+    assert "torch._dynamo" not in sys.modules, path
+"""
+
+
+def test_looking_at_a_method_imports_no_compiler() -> None:
+    """It takes 1.4 s, and a page about leaks is printed when the process ends."""
+    done = subprocess.run([sys.executable, "-c", BUILT], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("statement", "allowed"),
     [
