@@ -16,6 +16,7 @@ import torch
 from bench.data import sets
 from bench.data.benchmark import Benchmark, open_benchmark
 from bench.data.images import read_image, write_image
+from bench.data.roots import home
 from bench.errors import BenchError
 from bench.look.check import load_study
 from bench.measure.evaluate import Evaluated, evaluate, rows_of
@@ -31,11 +32,11 @@ from bench.method.published import must_be_given, resolve_weights
 from bench.method.restoring import picture_of, restoring
 from bench.method.weights import load_weights
 from bench.records.cell import Cell, Score, label_of, load_scores
-from bench.records.store import home
 from bench.report.render import write_report
 from bench.report.rows import choose_rows
 from bench.study.fields import Study
-from bench.terminal.progress import Lines, Screen
+from bench.sweep.screen import Screen
+from bench.terminal.progress import Lines
 from bench.train.loop import choose_device
 from bench.train.trained import load_trial
 

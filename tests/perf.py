@@ -22,10 +22,11 @@ from torch.nn import functional as F
 from bench.data.images import write_image
 from bench.data.pairs import load_pairs
 from bench.data.pixels import as_rgb
-from bench.data.weights import weights_root
+from bench.data.roots import weights_root
 from bench.measure.metrics import metric
 from bench.measure.protocol import PROTOCOLS
-from bench.method.contract import Batch, Stage, to_tensor
+from bench.method.batch import Batch
+from bench.method.contract import Stage, to_tensor
 from bench.method.recipe import Recipe
 from bench.records.cell import Cell, Score, write_cell
 from bench.records.store import Store

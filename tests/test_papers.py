@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.data import sets
+from bench.data.catalog import DATASETS
 from bench.errors import BenchError
 from bench.look.check import load_study
 from bench.method.loading import check_hyperparameters, find_method
@@ -435,7 +435,7 @@ def test_what_the_repositorys_papers_name_exists(path: Path) -> None:
         assert given.keys() <= inspect.signature(method.__init__).parameters.keys()
         assert check_hyperparameters(method, given)[1] == []
     named = {table.dataset for table in paper.tables} | {claim.dataset for claim in paper.claims}
-    assert named - {None} <= sets.DATASETS.keys()
+    assert named - {None} <= DATASETS.keys()
 
 
 def test_the_printed_increments_of_rts_are_those_of_its_first_column() -> None:

@@ -14,10 +14,11 @@ from bench.data import pairs, raw
 from bench.data.degrade import imresize
 from bench.data.images import write_image
 from bench.data.pairs import load_pairs
+from bench.data.roots import home
 from bench.errors import BenchError
 from bench.method import Batch, Method
 from bench.records.cell import TrainedStage
-from bench.records.store import Store, home
+from bench.records.store import Store
 from bench.study.fields import TaskSection, TrainSection
 from bench.train import loop
 from bench.train.batches import Patches

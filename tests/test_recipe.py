@@ -21,10 +21,11 @@ from torch.optim.lr_scheduler import (
 )
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from bench.data.roots import home
 from bench.errors import BenchError
 from bench.method import Batch, Group, Method, Rate, Recipe, Stage
 from bench.method.recipe import lay, layers, recipe_of
-from bench.records.store import Store, home
+from bench.records.store import Store
 from bench.study.fields import TrainSection
 from bench.study.recipe import RecipeSection
 from bench.train import loop

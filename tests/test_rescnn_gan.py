@@ -13,11 +13,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.data.roots import home
 from bench.errors import BenchError, Diverged
 from bench.look.check import load_study
 from bench.method import Batch, Method, Recipe, Stage, build_method
 from bench.records.cell import TrainedStage
-from bench.records.store import Store, home
+from bench.records.store import Store
 from bench.study.fields import TaskSection, TrainSection
 from bench.train import loop as train
 from bench.train.batches import Patches

@@ -9,9 +9,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from bench.data import sets
 from bench.data.benchmark import open_benchmark
-from bench.data.catalog import SELFEXSR, Layout
+from bench.data.catalog import DATASETS, SELFEXSR, Layout
 from bench.data.degrade import imresize
 from bench.data.images import image_files, read_image, write_image
 from bench.data.pairs import (
@@ -22,7 +21,7 @@ from bench.data.pairs import (
     load_pairs,
     published_lr,
 )
-from bench.data.sets import DATASETS, dataset, missing
+from bench.data.sets import dataset, missing
 from bench.errors import BenchError
 from bench.measure.protocol import PROTOCOLS, usual_protocol
 
@@ -699,4 +698,4 @@ def test_sets_that_papers_score_in_a_way_of_their_own_name_it() -> None:
            "./dped_mine": "full@1"}  # fmt: skip
     assert {name: usual_protocol(name, "enhancement") for name in own} == own
     assert usual_protocol("set14", "super-resolution") == "sr-y@1"
-    assert {entry.protocol for entry in sets.DATASETS.values()} <= {"", *PROTOCOLS}
+    assert {entry.protocol for entry in DATASETS.values()} <= {"", *PROTOCOLS}

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.records.store import Store, content_key, home
+from bench.data.roots import home
+from bench.records.store import Store, content_key
 
 HOLDER = """
 import sys, time

@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.data.roots import home
 from bench.errors import BenchError, Diverged
 from bench.method import Batch, Group, Losses, Method, Rate, Recipe, Stage, to_tensor
 from bench.method.precision import ieee_fp32
-from bench.records.store import Store, home
+from bench.records.store import Store
 from bench.train import checkpoint
 from bench.train import loop as train
 from bench.train.batches import Patches

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.data import weights
+from bench.data import roots
 from bench.data.weights import WEIGHTS, Weights, find, torch_hub, why_missing, why_not
 from bench.errors import BenchError
 from bench.method.published import all_weights
@@ -90,7 +90,7 @@ def test_every_entry_has_an_address_a_licence_and_a_checksum() -> None:
 
 @pytest.mark.data
 def test_the_files_here_are_the_published_ones(weights_root: Path) -> None:
-    assert weights.weights_root() == weights_root
+    assert roots.weights_root() == weights_root
     known = all_weights()
     assert {"carn_m", "fsrcnn_x3", "dped_sony", "zero_dce"} <= set(known)
     for name in known:

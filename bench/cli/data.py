@@ -25,8 +25,9 @@ def data_check(names: tuple[str, ...], scale: int | None, as_json: bool) -> int:
     """
     from dataclasses import asdict
 
+    from bench.data.catalog import DATASETS
     from bench.data.datacheck import check_set, check_text
-    from bench.data.sets import DATASETS, missing
+    from bench.data.sets import missing
 
     checked = []
     for name in names or DATASETS:

@@ -44,7 +44,8 @@ def evaluate(
     has trained, such as gamma/edsr_nima-t003-s0.
     """
     from bench.api import measure_method
-    from bench.terminal.progress import Lines, Screen
+    from bench.sweep.screen import Screen
+    from bench.terminal.progress import Lines
 
     results: list[dict[str, Any]] = []
     unavailable: dict[str, str] = {}

@@ -39,7 +39,8 @@ def sweep(
     import signal
 
     from bench.api import load_study, run_study
-    from bench.terminal.progress import Screen, make_screen
+    from bench.sweep.screen import Screen
+    from bench.terminal.progress import make_screen
 
     if fresh and keep:
         raise BenchError("--fresh forgets recorded trials and --keep keeps them. Give one.")
@@ -161,9 +162,9 @@ def clean(dry_run: bool, as_json: bool) -> int:
     to its end first; half-written files; pictures of trials without a record; locks that nobody
     holds. Records, MLflow, Optuna, artifacts and scores stay.
     """
+    from bench.data.roots import home
     from bench.look.clean import clean as remove
     from bench.look.clean import clean_text
-    from bench.records.store import home
 
     found = remove(home(), dry_run)
     if as_json:

@@ -13,6 +13,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from bench.data import weights
+from bench.data.roots import weights_root
 from bench.data.weights import WEIGHTS, Weights
 from bench.errors import BenchError, unknown
 
@@ -61,7 +62,7 @@ def fetch(
     with contextlib.suppress(BenchError):  # damaged: as good as missing
         if path := weights.find(name, known):
             return path
-    target = weights.weights_root() / entry.path
+    target = weights_root() / entry.path
     if entry.page:
         raise BenchError(
             f"{name}: no address of the file is known. See {entry.home} (licence: {entry.licence}) "
@@ -73,7 +74,7 @@ def fetch(
 
 def _status(name: str, entry: Weights, known: Mapping[str, Weights]) -> Status:
     state: Literal["here", "missing", "damaged"] = "damaged"
-    path = weights.weights_root() / entry.path
+    path = weights_root() / entry.path
     with contextlib.suppress(BenchError):
         found = weights.find(name, known)
         state, path = ("here", found) if found else ("missing", path)

@@ -10,14 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.data import raw
-from bench.data.catalog import DATASETS as DATASETS
-from bench.data.catalog import Dataset, Layout
+from bench.data.catalog import DATASETS, Dataset, Layout
 from bench.data.degrade import DEGRADATIONS, find_degradation
 from bench.data.files import file_digests
 from bench.data.images import image_size, read_image, scan_images
-from bench.data.images import write_image as write_image
 from bench.data.pixels import Image, Input, Samples, as_rgb
-from bench.data.roots import data_root as data_root
 from bench.data.sets import Place, dataset, find, missing, packaged_file, split_slice
 from bench.errors import BenchError, unknown
 

@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.data.catalog import COMMON, FLAT, Dataset, Layout
-from bench.data.catalog import DATASETS as DATASETS
+from bench.data.catalog import COMMON, DATASETS, FLAT, Dataset, Layout
 from bench.data.images import folder_entries, is_image
-from bench.data.images import write_image as write_image
-from bench.data.roots import data_root as data_root
+from bench.data.roots import data_root
 from bench.errors import BenchError, unknown
 
 _SLICE = re.compile(r"(?P<name>.+)\[(?P<begin>\d*):(?P<end>\d*)\]")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from bench.data.roots import weights_root as weights_root
+from bench.data.roots import weights_root
 from bench.errors import BenchError, unknown
 
 

@@ -10,12 +10,13 @@ import pydantic
 
 from bench.data import sets
 from bench.data.pairs import LR_SOURCES, Pair, is_lr_source, load_pairs
+from bench.data.roots import home
 from bench.errors import BenchError, unknown
 from bench.look.rows import check_rows
 from bench.measure import metrics, protocol
 from bench.method.contract import Method, Stage
 from bench.method.recipe import Recipe, lay, layers
-from bench.records.store import Store, home
+from bench.records.store import Store
 from bench.report.papers.published import load_paper
 from bench.study.fields import (
     BudgetSection,

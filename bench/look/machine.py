@@ -11,13 +11,14 @@ from typing import Any
 import torch
 
 from bench.data import sets
+from bench.data.catalog import DATASETS
+from bench.data.roots import data_root, home
 from bench.data.weights import why_not
 from bench.errors import BenchError
 from bench.measure.metrics import METRICS, pyiqa
 from bench.measure.protocol import PROTOCOLS
 from bench.method.loading import find_method, known_methods
 from bench.method.published import all_weights
-from bench.records.store import home
 from bench.sweep.driver import default_workers
 from bench.train.loop import choose_device, choose_precision
 
@@ -37,7 +38,7 @@ def inventory(what: str) -> list[Row]:
         return [
             {"name": n, "images": d.official, "source": d.home, "licence": d.licence,
              "unavailable": sets.missing(n)}
-            for n, d in sets.DATASETS.items()
+            for n, d in DATASETS.items()
         ]  # fmt: skip
     if what == "metrics":
         return [
@@ -91,8 +92,8 @@ def examine() -> Row:
         "precision": choose_precision("auto", device),
         "workers": default_workers(),
         "home": str(home()),
-        "data": str(sets.data_root().resolve()),
-        "datasets": {name: sets.missing(name) for name in sets.DATASETS},
+        "data": str(data_root().resolve()),
+        "datasets": {name: sets.missing(name) for name in DATASETS},
         "weights": {name: why_not(name, published) for name in published},
     }
 

@@ -10,14 +10,16 @@ import torch
 
 from bench.data import sets
 from bench.data.benchmark import open_benchmark
+from bench.data.roots import home
 from bench.errors import BenchError
 from bench.measure.evaluate import evaluate
 from bench.measure.meter import Meter
 from bench.measure.metrics import metric
-from bench.method.contract import Batch, Method
+from bench.method.batch import Batch
+from bench.method.contract import Method
 from bench.method.recipe import Recipe, lay, layers, recipe_of
 from bench.method.restoring import restoring
-from bench.records.store import Store, home
+from bench.records.store import Store
 from bench.study.fields import MethodSection, Study
 from bench.study.words import duration
 from bench.sweep.driver import default_workers

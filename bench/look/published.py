@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from bench.data import sets
+from bench.data.catalog import DATASETS
 from bench.data.fetch import Progress, Status
 from bench.data.fetch import fetch as fetch_known
 from bench.data.fetch import status as status_of
@@ -28,7 +29,7 @@ def fetch(name: str, progress: Progress = lambda done, total: None) -> Path:
     """
     if name.startswith("pyiqa:"):
         return pyiqa.download(name.removeprefix("pyiqa:"))
-    if name in sets.DATASETS:
+    if name in DATASETS:
         where = sets.missing(name) or f"{name} is on this machine already."
         raise BenchError(f"{name}: a data set; `bench fetch` downloads weights only. {where}")
     if name in WEIGHTS:

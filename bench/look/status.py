@@ -3,9 +3,9 @@
 from collections import Counter
 from typing import Any
 
+from bench.data.roots import home
 from bench.records.cell import best_cells, load_records
 from bench.records.place import Place, lock_holder
-from bench.records.store import home
 from bench.study.words import swept_text
 from bench.sweep.identity import Deciding, changes, retrains
 from bench.sweep.rows import planned_cells

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.data.catalog import Task as Kind
+from bench.data.roots import home
 from bench.errors import BenchError
 from bench.measure.meter import Meter
 from bench.measure.metrics import ImageScore, check_metrics, labels_of, metric
@@ -14,7 +15,6 @@ from bench.measure.pairing import Paired, pair_folder
 from bench.measure.protocol import PROTOCOLS, default_protocol, usual_protocol
 from bench.measure.protocol import protocol as find_protocol
 from bench.measure.scores import ScoreStore
-from bench.records.store import home
 
 
 @dataclass

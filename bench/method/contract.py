@@ -14,8 +14,7 @@ from torch.nn import functional as F
 from bench.data.catalog import Task
 from bench.data.pixels import Input
 from bench.data.weights import Weights
-from bench.method.batch import Augment, Batches, Request
-from bench.method.batch import Batch as Batch
+from bench.method.batch import Augment, Batch, Batches, Request
 from bench.method.checkpoints import read_state
 from bench.method.recipe import Recipe
 

@@ -12,7 +12,6 @@ from typing import Any
 import pydantic
 
 from bench.errors import BenchError, unknown
-from bench.method.batch import Batch as Batch
 from bench.method.contract import Method
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from bench.data.roots import home
 from bench.errors import BenchError, unknown
 from bench.records.place import Place
-from bench.records.store import home
 from bench.study.fields import Study
 
 if TYPE_CHECKING:

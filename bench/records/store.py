@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.data.roots import home as home
-
 Kind = Literal["stages", "targets", "pixels"]
 
 

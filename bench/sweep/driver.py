@@ -23,8 +23,7 @@ from bench.sweep.recorder import Recorder
 from bench.sweep.rows import planned_cells
 from bench.sweep.screen import Screen
 from bench.sweep.trial import REPORTS, disk_is_full
-from bench.train.loop import Progress
-from bench.train.stages import Note
+from bench.train.loop import Note, Progress
 from bench.train.targets import drop_targets
 
 ATTEMPTS = 3  # of a trial whose worker is lost

@@ -7,9 +7,8 @@ from typing import Any
 from bench.records.cell import Cell
 from bench.study.words import duration
 from bench.sweep.job import Scored
-from bench.sweep.screen import Screen as Screen
-from bench.train.loop import Progress
-from bench.train.stages import Note
+from bench.sweep.screen import Screen
+from bench.train.loop import Note, Progress
 
 LINE_EVERY = 10.0  # seconds between lines about one running trial
 

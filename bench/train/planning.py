@@ -7,11 +7,12 @@ from typing import Any
 import torch
 
 from bench.data.pairs import list_pairs
+from bench.data.roots import home
 from bench.errors import BenchError
 from bench.method.contract import Method, Stage
 from bench.method.recipe import Recipe, lay, layers
 from bench.records.digest import code_digest
-from bench.records.store import Store, content_key, home
+from bench.records.store import Store, content_key
 from bench.study.fields import TaskSection, TrainSection
 from bench.study.recipe import RecipeSection
 from bench.train.batches import Patches, own_batches, sources_of

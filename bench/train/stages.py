@@ -16,8 +16,7 @@ from bench.study.fields import TaskSection, TrainSection
 from bench.study.recipe import RecipeSection
 from bench.train.batches import opened_batches
 from bench.train.curves import History
-from bench.train.loop import Note as Note
-from bench.train.loop import Progress, choose_device, run_steps
+from bench.train.loop import Note, Progress, choose_device, run_steps
 from bench.train.plan import Plan
 from bench.train.planning import initialise, plan_stages
 

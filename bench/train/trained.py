@@ -2,13 +2,14 @@
 
 import hashlib
 
+from bench.data.roots import home
 from bench.data.weights import digest
 from bench.errors import BenchError, unknown
 from bench.method.contract import Method
 from bench.method.loading import build_method, find_method
 from bench.method.weights import load_weights
 from bench.records.cell import Cell, TrainedStage, load_records
-from bench.records.store import Store, home
+from bench.records.store import Store
 
 
 def load_trial(name: str, scale: int | None = None) -> Method:

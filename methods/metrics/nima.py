@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.data.weights import digest, weights_root
+from bench.data.roots import weights_root
+from bench.data.weights import digest
 from bench.measure.metrics import Scorer, pyiqa
 
 PHOTOS = Path(__file__).parents[1] / "data/nima_photos_v1.pth"

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from bench.data.pixels import Image, as_rgb
-from bench.data.weights import WEIGHTS, digest, find, weights_root, why_not
+from bench.data.roots import weights_root
+from bench.data.weights import WEIGHTS, digest, find, why_not
 from bench.errors import Unscorable
 from bench.measure.metrics.viqet_features import (
     TABLES,
