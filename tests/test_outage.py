@@ -136,11 +136,35 @@ def test_a_database_that_breaks_in_mid_sweep_stops_nothing(
     assert_whole(world, undisturbed)
 
 
-def test_a_failure_before_the_studys_run_is_told_in_its_own_words(world: Path) -> None:
-    ended = sweep(world, GONE + "Tracking._search = gone")
-    assert ended.status == 2
-    assert ended.err.splitlines()[-1] == (
-        "Error: MLflow fails: API request failed: connection refused. No trial has begun."
-    )
-    assert "Traceback" not in ended.err
+OWN_WORDS = "Error: MLflow fails: API request failed: connection refused. No trial has begun."
+BEFORE = {
+    "MLflow, when the run is looked for": ("Tracking._search = gone", OWN_WORDS),
+    "MLflow, when the run has been made": ("Client.log_text = gone", OWN_WORDS),
+    "MLflow, and then at all": ("Client.log_text = Client.set_terminated = gone", OWN_WORDS),
+    "the disk": (
+        "def full(*a, **k): raise OSError(28, 'No space left on device')\n"
+        "recorder.environment = full",
+        "Error: tiny: the disk is full (",
+    ),
+    "the code": (
+        "def bug(*a, **k): raise RuntimeError('a bug of ours')\nrecorder.environment = bug",
+        "RuntimeError: a bug of ours",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BEFORE)
+def test_a_failure_before_the_studys_run_is_open_is_told_in_its_own_words(
+    world: Path, fault: str
+) -> None:
+    patch, words = BEFORE[fault]
+    more = "from mlflow import MlflowClient as Client\nfrom bench.sweep import recorder\n"
+    ended = sweep(world, GONE + more + patch)
+    assert ended.err.splitlines()[-1].startswith(words)
+    if words.startswith("Error"):
+        assert ended.status == 2
+        assert len(ended.err.splitlines()) == 1  # no word of closing what was never open
+    assert "MLflow does not answer" not in ended.err
     assert cells(world / "home") == {}
+    open_ = "RUNNING" in {run.status for run in runs(world / "home", kind="study")}
+    assert open_ == (fault == "MLflow, and then at all")

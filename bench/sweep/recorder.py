@@ -283,7 +283,12 @@ class Recorder:
     # --- after the last trial -------------------------------------------------------------------
 
     def close(self, status: str = "KILLED", report: Path | None = None) -> None:
-        """Ends the study's run, and says what MLflow still lacks. No trial may be under way."""
+        """Ends the study's run, and says what MLflow still lacks. No trial may be under way.
+
+        Before that run is open there is nothing to end, and nothing to say beside what went wrong.
+        """
+        if not self.tracking.open:
+            return
         if missed := self.outage.reason:
             self.outage.over()
             if status != "KILLED":

@@ -1,5 +1,6 @@
 """The only door to MLflow. One process writes; a run is the record of one trial's attempt."""
 
+import contextlib
 import json
 import logging
 import math
@@ -90,29 +91,37 @@ class Tracking:
             ) from None
         self._parent = ""
 
+    @property
+    def open(self) -> bool:
+        """Whether the study's run is open."""
+        return bool(self._parent)
+
     def open_study(self, yaml: str, tags: Mapping[str, str]) -> None:
-        """Takes or makes the parent run and sets it RUNNING."""
+        """Takes or makes the parent run and sets it RUNNING. It is open when all is done."""
         tags = {**tags, "bench.kind": "study", "bench.study": self._study.name}
-        if parents := self._search("study"):
-            self._parent = parents[0].info.run_id
-            self._client.update_run(self._parent, status="RUNNING")
+        parents = self._search("study")
+        parent = parents[0].info.run_id if parents else self._create_parent(tags)
+        try:
+            self._client.update_run(parent, status="RUNNING")
             for key, value in tags.items():
-                self._client.set_tag(self._parent, key, value)
-        else:
-            tags["mlflow.note.content"] = self._study.header
-            run = self._client.create_run(
-                self._experiment, tags=dict(tags), run_name=self._study.name
-            )
-            self._parent = run.info.run_id
-        self._client.log_text(self._parent, yaml, "study.yaml")
+                self._client.set_tag(parent, key, value)
+            self._client.log_text(parent, yaml, "study.yaml")
+        except BaseException:
+            with contextlib.suppress(*ERRORS):  # what went wrong first is what counts
+                self._client.set_terminated(parent, "KILLED")
+            raise
+        self._parent = parent
+
+    def _create_parent(self, tags: Mapping[str, str]) -> str:
+        tags = {**tags, "mlflow.note.content": self._study.header}
+        run = self._client.create_run(self._experiment, tags=tags, run_name=self._study.name)
+        return str(run.info.run_id)
 
     def close_study(
         self, status: str, summary: Mapping[str, float], measured: Cell | None, folder: Path | None
     ) -> None:
-        """Ends the parent run, if there is one. measured: a cell that names the sets that the study
-        is measured on. folder: holds the report."""
-        if not self._parent:
-            return
+        """Ends the parent run. measured: a cell that names the sets that the study is measured on.
+        folder: holds the report."""
         if measured is not None:
             self._log_datasets(measured)
         self._log(self._parent, summary, step=0)
