@@ -1,0 +1,1 @@
+"""Filters of whole pictures that several papers share: batched, on CPU or GPU."""
