@@ -20,6 +20,17 @@ class Unscorable(Exception):
     """A score that cannot be computed for one image, and why. Recorded as NaN and counted."""
 
 
+def nearest(got: object, known: Iterable[str]) -> str | None:
+    """Returns the known name that is spelt most like `got`, capitals apart; None if none is.
+
+    >>> nearest("PSNR_Y", ["niqe", "psnr_y"])
+    'psnr_y'
+    """
+    folded = {name.casefold(): name for name in sorted(known, reverse=True)}
+    near = difflib.get_close_matches(str(got).casefold(), folded, n=1, cutoff=0.5)
+    return folded[near[0]] if near else None
+
+
 def unknown(kind: str, got: object, known: Iterable[str]) -> str:
     """Returns "unknown KIND 'GOT'. Did you mean 'NEAREST'? Known: ..." for an error message.
 
@@ -27,6 +38,6 @@ def unknown(kind: str, got: object, known: Iterable[str]) -> str:
     "unknown dataset 'set41'. Did you mean 'set14'? Known: set14, set5."
     """
     names = sorted(known)
-    near = difflib.get_close_matches(str(got), names, n=1, cutoff=0.5)
-    guess = f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest(got, names)
+    guess = f" Did you mean {near!r}?" if near else ""
     return f"unknown {kind} {got!r}.{guess} Known: {', '.join(names) or 'none'}."

@@ -191,6 +191,42 @@ RATE = "learning_rate: 1e-4"
          ["unknown degradation", "'bicubic'"]),
         (("{use: methods.classical.Bicubic}", "{use: methods.classical.Bicubic, scale: 3}"),
          "small.yaml:5: methods.bicubic.scale:", ["3 where 2 is asked for"]),
+        # capitals apart
+        (("task: {kind", "Task: {kind"), "small.yaml:2: Task:", ["Did you mean 'task'?"]),
+        (("train:", "Train:"), "small.yaml:3: Train:", ["Did you mean 'train'?"]),
+        (("select:", "SELECT:"), "small.yaml:7: SELECT:", ["Did you mean 'select'?"]),
+        (("steps: 4", "Steps: 4"), "small.yaml:3: train.Steps:", ["Did you mean 'steps'?"]),
+        (("channels: 4", "CHANNELS: 4"), "small.yaml:6: methods.edsr.CHANNELS:",
+         ["unknown parameter 'CHANNELS'. Did you mean 'channels'?"]),
+        (("methods.nima_sr.EDSR", "methods.nima_sr.edsr"), "small.yaml:6: methods.edsr.use:",
+         ["Did you mean 'methods.nima_sr.EDSR'?"]),
+        (("dataset: set5", "dataset: SET5"), "small.yaml:3: train.dataset:",
+         ["Did you mean 'set5'?"]),
+        (("[psnr_y, ssim_y]", "[PSNR_Y, ssim_y]"), "small.yaml:10: evaluate.metrics.0:",
+         ["unknown metric 'PSNR_Y'. Did you mean 'psnr_y'?"]),
+        (("maximize: [psnr_y]", "maximize: [PSNR_Y]"), "small.yaml:7: select.maximize.0:",
+         ["not computed", "Did you mean 'psnr_y'?"]),
+        (("{trials: 2}", "{sampler: TPE}"), "small.yaml:11: budget.sampler:",
+         ["Did you mean 'tpe'?"]),
+        # a list, a word or a mapping where something else was meant
+        (("blocks: 1", "blocks: [4, 8]"), "small.yaml:6: methods.edsr.blocks:",
+         ["got [4, 8]", "{int: [4, 8]}", "{choice: [4, 8]}", "{grid: [4, 8]}", "sampler: grid"]),
+        ((GAMMA, "[0.1, 0.2, 0.4]"), "small.yaml:6: methods.edsr.gamma:",
+         ["{choice: [0.1, 0.2, 0.4]}", "{grid: [0.1, 0.2, 0.4]}"]),
+        ((GAMMA, "{Float: [0, 1]}"), "small.yaml:6: methods.edsr.gamma:",
+         ["is no range", "Did you mean 'float'?"]),
+        (("steps: 4", "steps: [4, 8]"), "small.yaml:3: train.steps:",
+         ["got [4, 8]", "Only the parameters of a method take ranges"]),
+        ((RATE, "learning_rate: {grid: [1e-4, 1e-3]}"), "small.yaml:3: train.learning_rate:",
+         ["Only the parameters of a method take ranges"]),
+        (("metrics: [psnr_y, ssim_y]", "metrics: psnr_y"), "small.yaml:10: evaluate.metrics:",
+         ["needs a list", "Write [psnr_y]."]),
+        (("{use: methods.classical.Bicubic}", "methods.classical.Bicubic"),
+         "small.yaml:5: methods.bicubic:", ["Write {use: methods.classical.Bicubic}."]),
+        (("maximize: [psnr_y]", "maximize: [psnr_y], allow_reported: yes"),
+         "small.yaml:7: select.allow_reported:", ["got 'yes'. Write true."]),
+        (("name: small", "name:"), "small.yaml:1: name:", ["empty"]),
+        (("edsr: {use", "edsr: {<<: 3, use"), "small.yaml:6: <<:", ["a mapping, or a list of"]),
         # ranges
         ((GAMMA, "{float: [1.0, 0.5]}"), "small.yaml:6: methods.edsr.gamma:",
          ["low 1 is above high 0.5"]),
@@ -293,6 +329,12 @@ def test_one_mistake_is_one_line_with_its_place(
     assert line.startswith(start)
     for part in parts:
         assert part in line.removeprefix(start)
+
+
+def test_a_list_where_every_value_is_tried_proposes_a_grid(folder: Path) -> None:
+    (line,) = mistakes(folder, (GAMMA, "0.5"), ("blocks: 1", "blocks: [4, 8]"),
+                       ("{trials: 2}", "{sampler: grid}"))  # fmt: skip
+    assert line.endswith("got [4, 8]. Write {grid: [4, 8]} to try each.")
 
 
 def test_a_study_says_recipes_for_all_and_for_one_method(folder: Path) -> None:
@@ -513,7 +555,8 @@ def test_set_cannot_go_into_a_value(folder: Path) -> None:
         (b"", 1, "got nothing"),
         (b"# only a comment\n", 1, "got nothing"),
         (b"name: small\ntask: {kind: [}\n", 2, "not valid YAML"),
-        (b"name: small\n\ttask: x\n", 2, "not valid YAML"),
+        (b"name: small\n\ttask: x\n", 2, "not valid YAML: a tab"),
+        (b"name: small\n---\nname: large\n", 2, "a second document begins here (---)"),
         (b"name: !!python/object:os.system x\n", 1, "not valid YAML"),
     ],
 )
@@ -530,6 +573,45 @@ def test_text_that_is_not_utf_8(tmp_path: Path) -> None:
     file.write_bytes("name: größe\n".encode("latin-1"))
     with pytest.raises(BenchError, match=r"x\.yaml: not UTF-8"):
         load_study(file)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le-sig"])
+def test_a_byte_order_mark_is_no_part_of_the_text(folder: Path, encoding: str) -> None:
+    file = folder / "small.yaml"
+    text = TEXT.replace("name:", "# größer?\nname:", 1)
+    file.write_bytes(
+        b"\xff\xfe" + text.encode("utf-16-le")
+        if encoding == "utf-16-le-sig"
+        else text.encode(encoding)
+    )
+    assert load_study(file).header == "größer?"
+
+
+MERGED = """\
+  edsr: &base {use: methods.nima_sr.EDSR, blocks: 1, channels: 4, gamma: 0}
+  wide: {<<: *base, channels: 8}
+  deep:
+    blocks: 3
+    <<: [{blocks: 2, channels: 6}, *base]
+  wider: {<<: {<<: *base, blocks: 2}, channels: 16}
+"""
+
+
+def test_merged_mappings_give_what_a_row_does_not_say_itself(folder: Path) -> None:
+    edsr = next(line for line in TEXT.splitlines(keepends=True) if "edsr" in line)
+    study = load(folder, (edsr, MERGED))
+    sizes = {
+        n: (s.fixed["blocks"], s.fixed["channels"]) for n, s in study.methods.items() if s.fixed
+    }
+    assert sizes == {"edsr": (1, 4), "wide": (1, 8), "deep": (3, 6), "wider": (2, 16)}
+    assert study.methods["deep"].use == "methods.nima_sr.EDSR"
+
+
+def test_a_mistake_in_a_merged_mapping_is_told_where_it_stands(folder: Path) -> None:
+    edsr = next(line for line in TEXT.splitlines(keepends=True) if "edsr" in line)
+    rows = "  edsr: {<<: &base {blocks: 1,\n    chanels: 4}, use: methods.nima_sr.EDSR, gamma: 0}\n"
+    (line,) = mistakes(folder, (edsr, rows))
+    assert line.startswith("small.yaml:7: methods.edsr.chanels: unknown parameter")
 
 
 def test_a_missing_file_lists_those_beside_it(folder: Path) -> None:

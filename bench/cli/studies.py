@@ -39,6 +39,7 @@ def sweep(
     import signal
 
     from bench.api import load_study, run_study
+    from bench.study.located_yaml import read_text
     from bench.sweep.screen import Screen
     from bench.terminal.progress import make_screen
 
@@ -56,7 +57,7 @@ def sweep(
             keep=keep,
             retry_failed=retry_failed,
             out=out,
-            yaml=study.read_text(),
+            yaml=read_text(study),
             screen=screen,
         )
     failed = [cell for cell in cells if cell.state == "failed"]

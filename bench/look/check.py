@@ -1,18 +1,18 @@
 """Loads a study file and reports every mistake in it at once, before the first training step."""
 
 import contextlib
-import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import pydantic
 
 from bench.data import sets
 from bench.data.pairs import LR_SOURCES, Pair, is_lr_source, load_pairs
 from bench.data.roots import home
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError, nearest, unknown
 from bench.look.rows import check_rows
+from bench.look.words import describe, innermost
 from bench.measure import metrics, protocol
 from bench.method.contract import Method, Stage
 from bench.method.recipe import Recipe, lay, layers
@@ -78,23 +78,6 @@ def _override(document: Document, text: str) -> None:
 
 # what stands for a required field that is wrong, so that the others are checked all the same
 UNKNOWN: dict[str, Any] = {"dataset": "", "steps": 1, "datasets": (), "metrics": ()}
-SHAPES = {"model_type": "a mapping (key: value)", "tuple_type": "a list ([a, b])"}
-
-
-def _innermost(model: type[pydantic.BaseModel], place: Sequence[str | int]) -> Any:
-    """The section that holds the last key of a place, such as ("train", "rate", "halve")."""
-    for key in place[:-1]:
-        field = model.model_fields.get(str(key))
-        for part in get_args(field.annotation) if field else ():
-            if isinstance(part, type) and issubclass(part, pydantic.BaseModel):
-                model = part
-    return model
-
-
-def _choices(annotation: Any) -> list[str]:
-    """The words that a field takes, which may also be None."""
-    parts = [part for part in get_args(annotation) if get_origin(part) is Literal]
-    return [str(word) for word in get_args(parts[0] if parts else annotation)]
 
 
 class Check:
@@ -114,25 +97,30 @@ class Check:
         self.built: dict[str, Method] = {}
         """At the first scale."""
         self.broken: set[Keys] = set()
+        self.misspelt: set[str] = set()
+        """Sections that were meant by keys that are none."""
+
+    def given(self, key: str) -> bool:
+        """Whether a section is in the file, maybe misspelt."""
+        return key in self.document.data or key in self.misspelt
 
     def add(self, path: Keys, message: str) -> None:
         self.problems.append(f"{self.document.at(path)}: {message}")
 
     def fields(self) -> None:
         """Types, required and unknown keys, section by section."""
-        data, top = self.document.data, Study.model_fields
+        data, top = self.document.data, [key for key in Study.model_fields if key != "header"]
         for key in data:
-            if key not in top or key == "header":
-                self.add((key,), unknown("key", key, set(top) - {"header"}))
+            if key not in top:
+                self.add((key,), unknown("key", key, top))
+                self.misspelt |= {nearest(key, top) or key}
         for key in ("name", "task", "methods", "evaluate"):
-            if key not in data:
-                self.add(
-                    (), f"{key!r} is missing. Known: {', '.join(k for k in top if k != 'header')}."
-                )
+            if not self.given(key):
+                self.add((), f"{key!r} is missing. Known: {', '.join(top)}.")
         for key in data:
-            if data[key] is None and key in top and key != "name":
+            if data[key] is None and key in top:
                 self.add((key,), "empty. Fill it in, or delete the line.")
-        if "name" in data:
+        if data.get("name") is not None:
             self.typed((), pydantic.create_model("Named", name=(Name, ...)), data)
         self.task = self._section("task", TaskSection)
         self.train = self._section("train", TrainSection)
@@ -169,7 +157,7 @@ class Check:
                 self._pydantic_problem(path, model, item)
             wrong = {str(item["loc"][0]) for item in error.errors() if item["loc"]}
             for key in wrong - set(model.model_fields):  # a misspelt key was meant for another
-                wrong = wrong | set(difflib.get_close_matches(key, model.model_fields, 1, 0.5))
+                wrong = wrong | {nearest(key, model.model_fields) or key}
         self.broken |= {(*path, key) for key in wrong}
         if not isinstance(data, dict):
             return None
@@ -181,20 +169,8 @@ class Check:
 
     def _pydantic_problem(self, path: Keys, model: type[pydantic.BaseModel], item: Any) -> None:
         where = (*path, *(part for part in item["loc"] if part not in ("one", "several")))
-        model = _innermost(model, item["loc"])
-        if item["type"] == "extra_forbidden":
-            self.add(where, unknown("key", item["loc"][-1], model.model_fields))
-        elif item["type"] == "missing":
-            self.add(where[:-1], f"{item['loc'][-1]!r} is missing.")
-        elif item["type"] == "literal_error":
-            field = model.model_fields[str(item["loc"][-1])]
-            self.add(where, unknown("value", item["input"], _choices(field.annotation)))
-        elif item["type"] == "recipe":
-            self.add(where, f"{item['msg']}, got {item['input']!r}.")
-        elif item["type"] in SHAPES:
-            self.add(where, f"needs {SHAPES[item['type']]}, got {item['input']!r}.")
-        else:
-            self.add(where, f"{item['msg'].lower()}, got {item['input']!r}.")
+        message = describe(item, innermost(model, item["loc"]))
+        self.add(where[:-1] if item["type"] == "missing" else where, message)
 
     def names(self, strict: bool) -> None:
         """Datasets, metrics, protocol and degradation: known, and here where they must be."""
@@ -222,6 +198,7 @@ class Check:
                 metrics.metric(name)
             except BenchError as error:
                 self.add(("evaluate", "metrics", i), str(error))
+                self.broken.add(("evaluate", "metrics"))
         self._protocols(self.evaluate.protocol)
         for row, section in self.sections.items():
             for i, name in enumerate(section.datasets or ()):
@@ -353,7 +330,7 @@ class Check:
             self._budget(self.budget, swept)
         if self.select is None:
             grid = self.budget is not None and self.budget.sampler == "grid"
-            if swept and "select" not in self.document.data and not grid:
+            if swept and not self.given("select") and not grid:
                 message = f"'select' is missing, and {min(swept)} has ranges to choose from."
                 self.add((), f"{message} Or report every trial: sampler: grid.")
             return
@@ -361,7 +338,7 @@ class Check:
 
     def _budget(self, budget: BudgetSection, swept: dict[str, dict[str, Range]]) -> None:
         objectives = self.select.objectives if self.select else ()
-        if budget.pruner != "none" and not self.select and "select" not in self.document.data:
+        if budget.pruner != "none" and not self.select and not self.given("select"):
             message = "without 'select' there is no objective to prune by. Write pruner: none."
             self.add(("budget", "pruner"), message)
         if budget.pruner != "none" and len(objectives) > 1:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bench.errors import BenchError, unknown
+from bench.look.words import as_range
 from bench.method.contract import Method
 from bench.method.loading import build_method, check_hyperparameters, find_method
 from bench.study.fields import METHOD_NAME, MethodSection, TaskSection
@@ -120,6 +121,8 @@ def _extremes(check: "Check", path: Keys, cls: type[Method], values: dict[str, A
         given = {**(scale if takes_scale else {}), **values, **chosen}
         for text in check_hyperparameters(cls, given)[1]:
             named = text.split("'")[1]
+            if named not in chosen and isinstance(values.get(named), list):
+                text += as_range(values[named], check.budget.sampler if check.budget else "")
             check.add((*path, named) if named in values else path, text)
     return len(check.problems) == before
 
@@ -148,7 +151,7 @@ def _build(
         check.add((*path, "use"), f"{cls.__name__} is for {does}, the task is {task.kind}.")
     if (
         check.sections[str(path[-1])].weights is None
-        and "train" not in check.document.data
+        and not check.given("train")
         and any(
             stage.trains is None and stage.recipe.steps is None and stage.recipe.epochs is None
             for stage in stages

@@ -1,6 +1,8 @@
 """YAML that remembers on which line each value stands and has none of YAML 1.1's traps."""
 
+import codecs
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,29 +66,51 @@ class Document:
 
 def load_yaml(file: Path) -> Document:
     """Returns the document. Raises BenchError if there is none, or it is no YAML mapping."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        near = [str(p) for p in sorted(file.parent.glob("*.yaml"))] if file.parent.is_dir() else []
-        known = f" Known: {', '.join(near)}." if near else ""
-        raise BenchError(f"{file}: cannot be read: {error.strerror}.{known}") from None
-    except UnicodeDecodeError as error:
-        raise BenchError(f"{file}: not UTF-8 text ({error.reason}).") from None
+    text = read_text(file)
     document = Document(str(file), header=_header(text))
     try:
         root = yaml.compose(text, Loader=_Loader)
         if isinstance(root, yaml.MappingNode):
-            document.data = _value(root, (), document)
+            document.data = _mapping(root, (), document)
     except RecursionError:
         raise BenchError(f"{file}: an alias (*name) contains itself. Write it out.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise BenchError(f"{file}:{line}: not valid YAML: {what}.") from None
+        raise BenchError(f"{file}:{mark.line + 1 if mark else 1}: {_why(error)}") from None
     if not isinstance(root, yaml.MappingNode):
         raise BenchError(f"{file}:1: needs a mapping (key: value), got {_kind(root)}.")
     return document
+
+
+_MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+"""First bytes -> the encoding that they announce, if it is not UTF-8."""
+
+
+def read_text(file: Path) -> str:
+    """Returns a file's text, without a byte-order mark. Raises BenchError if there is none."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        near = [str(p) for p in sorted(file.parent.glob("*.yaml"))] if file.parent.is_dir() else []
+        known = f" Known: {', '.join(near)}." if near else ""
+        raise BenchError(f"{file}: cannot be read: {error.strerror}.{known}") from None
+    try:
+        return content.decode(_MARKS.get(content[:2], "utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise BenchError(
+            f"{file}: not UTF-8 text (line {line}: {error.reason}). Save it as UTF-8."
+        ) from None
+
+
+def _why(error: yaml.YAMLError) -> str:
+    """What is wrong with a text that is no YAML."""
+    what = getattr(error, "problem", None) or str(error).splitlines()[0]
+    if "another document" in what:
+        return "a second document begins here (---). Write one."
+    if r"'\t'" in what:
+        return "not valid YAML: a tab. Indent with blanks."
+    return f"not valid YAML: {what}."
 
 
 def parse_scalar(text: str) -> Any:
@@ -100,27 +124,49 @@ def parse_scalar(text: str) -> Any:
 def _value(node: yaml.Node, path: Keys, document: Document) -> Any:
     document.lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
-        result: dict[Any, Any] = {}
-        for key_node, value_node in node.value:
-            key = _scalar(key_node)
-            here = (*path, str(key))
-            line = key_node.start_mark.line + 1
-            if isinstance(key, list | dict):
-                place = f"{document.source}:{line}"
-                document.problems.append(f"{place}: a key must be a word, got {key!r}.")
-                continue
-            if str(key) in result:
-                document.problems.append(
-                    f"{document.source}:{line}: {'.'.join(map(str, here))}: given twice, first on "
-                    f"line {document.lines.get(here, 1)}. Delete one."
-                )
-                continue
-            document.lines[here] = line
-            result[str(key)] = _value(value_node, here, document)
-        return result
+        return _mapping(node, path, document)
     if isinstance(node, yaml.SequenceNode):
         return [_value(item, (*path, i), document) for i, item in enumerate(node.value)]
     return _scalar(node)
+
+
+def _mapping(node: yaml.MappingNode, path: Keys, document: Document) -> dict[str, Any]:
+    document.lines.setdefault(path, node.start_mark.line + 1)
+    result: dict[str, Any] = {}
+    for key_node, value_node, own in _entries(node, document):
+        key = _scalar(key_node)
+        here = (*path, str(key))
+        place = f"{document.source}:{key_node.start_mark.line + 1}"
+        if isinstance(key, list | dict):
+            document.problems.append(f"{place}: a key must be a word, got {key!r}.")
+        elif str(key) not in result:
+            document.lines[here] = key_node.start_mark.line + 1
+            result[str(key)] = _value(value_node, here, document)
+        elif own:
+            document.problems.append(
+                f"{place}: {'.'.join(map(str, here))}: given twice, first on "
+                f"line {document.lines.get(here, 1)}. Delete one."
+            )
+    return result
+
+
+def _entries(
+    node: yaml.MappingNode, document: Document
+) -> Iterator[tuple[yaml.Node, yaml.Node, bool]]:
+    """Keys, values and whether they are a mapping's own: then those of `<<`, the first to count."""
+    merges = [pair for pair in node.value if _is_merge(pair[0])]
+    yield from ((key, value, True) for key, value in node.value if not _is_merge(key))
+    for key, value in merges:
+        for other in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+            if isinstance(other, yaml.MappingNode):
+                yield from ((k, v, False) for k, v, _ in _entries(other, document))
+            else:
+                place = f"{document.source}:{key.start_mark.line + 1}"
+                document.problems.append(f"{place}: <<: needs a mapping, or a list of them.")
+
+
+def _is_merge(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and node.value == "<<" and node.style is None
 
 
 def _scalar(node: yaml.Node) -> Any:

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from bench.errors import nearest
+
 Value = int | float | str | bool | None
 
 
@@ -47,6 +49,7 @@ class Range(BaseModel):
         return f"{self.kind} {list(self.choices)}"
 
 
+KINDS = ("float", "int", "choice", "grid")
 FORMS = (
     "{float: [lo, hi]}, {float: [lo, hi], log: true}, {int: [lo, hi], step: 1}, "
     "{choice: [a, b]} or {grid: [a, b]}"
@@ -60,9 +63,11 @@ def is_range(value: Any) -> bool:
 
 def parse_range(value: Mapping[str, Any]) -> Range | str:
     """Returns the range, or what is wrong with it in one sentence."""
-    kinds = [kind for kind in ("float", "int", "choice", "grid") if kind in value]
+    kinds = [kind for kind in KINDS if kind in value]
     if len(kinds) != 1:
-        return f"is no range: {dict(value)!r}. Write {FORMS}."
+        near = [near for key in value if not kinds and (near := nearest(key, KINDS))]
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        return f"is no range: {dict(value)!r}.{guess} Write {FORMS}."
     kind = kinds[0]
     allowed = {kind, *{"float": ("log",), "int": ("step", "log")}.get(kind, ())}
     if extra := sorted(set(value) - allowed):

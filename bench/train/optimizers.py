@@ -1,13 +1,14 @@
 """What a recipe says of the step: optimizers, the learning rate's course, clip, average."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError
 from bench.method.contract import Group, groups_of
 from bench.method.recipe import Recipe
 from bench.train.plan import Plan
@@ -32,6 +33,15 @@ def rates(losses: Mapping[str, Any], recipe: Recipe) -> dict[str, float]:
         nearest = unknown("loss", lacking[0], given)
         raise BenchError(f"learning_rate: gives no rate for a loss: {nearest}")
     return {name: given[name] for name in losses}
+
+
+# as in bench.errors at first, for it is in the training loop's digest: to write its words anew
+# would make every recorded trial stale
+def unknown(kind: str, got: object, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = difflib.get_close_matches(str(got), names, n=1, cutoff=0.5)
+    guess = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} {got!r}.{guess} Known: {', '.join(names) or 'none'}."
 
 
 def _make(groups: Sequence[Group], rate: float, recipe: Recipe) -> torch.optim.Optimizer:
