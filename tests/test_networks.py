@@ -24,9 +24,13 @@ from methods.networks.discriminators import (
     SameConv2d,
     SRGANDiscriminator,
 )
+from methods.networks.edsr import EDSRNetwork
+from methods.networks.rcan import RCANetwork
 from methods.networks.rescnn import ResCNN, SimpleCNN, batch_norm
 from methods.networks.residual import ResidualR
+from methods.networks.rrdbnet import RRDBNetwork
 from methods.networks.srresnet import SRResNetwork
+from methods.networks.unet import UNetwork
 from methods.networks.vdsr import VDSRNetwork
 from methods.networks.vgg import NAMES, VGG19, layer_index
 from methods.srcnn import SRCNN
@@ -68,6 +72,13 @@ def picture(*shape: int, seed: int = 0) -> Tensor:
         # the layouts of their papers, added up by hand
         (SRGANDiscriminator, 23_565_505),
         (ESRGANDiscriminator, 14_499_401),
+        # 16.7M, 15.6M, 1.5M and 43.1M of ESRGAN's, RCAN's and EDSR's pages, 7.76M of SID's file
+        (RRDBNetwork, 16_697_987),
+        (RCANetwork, 15_592_355),
+        (lambda: RCANetwork(2), 15_444_643),
+        (lambda: EDSRNetwork(4), 1_517_571),
+        (lambda: EDSRNetwork(4, 32, 256), 43_089_923),
+        (UNetwork, 7_760_268),
     ],
 )
 def test_parameters(build: Callable[[], nn.Module], parameters: int) -> None:
@@ -127,11 +138,18 @@ def test_halo_is_how_far_a_pixel_sees(name: str, scale: int) -> None:
     assert network.halo - 3 <= seen <= network.halo
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+SMALL: dict[str, Callable[[int], Any]] = {
+    "rrdb": lambda scale: RRDBNetwork(scale, blocks=1, channels=4, growth=2),
+    "rcan": lambda scale: RCANetwork(scale, groups=1, blocks=1, channels=4, reduction=2),
+    "unet": lambda scale: UNetwork(3, scale, width=2),
+}
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, *SMALL])
 def test_a_picture_stays_float32_under_bfloat16(name: str) -> None:
-    network = NETWORKS[name](2).eval()
+    network = (NETWORKS | SMALL)[name](2).eval()
     with torch.autocast("cpu", torch.bfloat16):
-        assert network(picture(1, 3, 8, 8)).dtype == torch.float32
+        assert network(picture(1, 3, 16, 16)).dtype == torch.float32
 
 
 # --- RTS ------------------------------------------------------------------------------------------
@@ -209,6 +227,33 @@ def test_vdsr_begins_with_hes_weights() -> None:
         variance = layer.weight.var().item()
         assert variance == pytest.approx(2 / (9 * layer.in_channels), rel=0.15)
         assert not layer.bias.any()
+
+
+def test_rrdbnets_dense_blocks_begin_with_a_tenth_of_hes_weights() -> None:
+    torch.manual_seed(0)
+    network = RRDBNetwork(blocks=1)
+    inner = [m for m in network.body.modules() if isinstance(m, nn.Conv2d)]
+    assert len(inner) == 15
+    for layer in inner:
+        variance = layer.weight.var().item()
+        assert variance == pytest.approx(0.01 * 2 / (9 * layer.in_channels), rel=0.1)
+        assert layer.bias is not None and not layer.bias.any()
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4, 8])
+def test_rrdbnets_halo_is_how_far_a_pixel_sees(scale: int) -> None:
+    torch.manual_seed(0)
+    network = RRDBNetwork(scale, blocks=1, channels=4, growth=2).double()
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.uniform_(layer.weight, 0.1, 0.2)  # nothing cancels out
+    middle = network.halo + 4
+    lr = picture(1, 3, 2 * middle + 1, 2 * middle + 1).double().requires_grad_()
+    sr = network(lr)[..., scale * middle : scale * (middle + 1), scale * middle :]
+    sr[..., :scale].sum().backward()
+    assert lr.grad is not None
+    rows = lr.grad.abs().sum((0, 1, 3)).nonzero()
+    assert network.halo - 3 <= int((rows - middle).abs().max()) <= network.halo
 
 
 def settle(network: nn.Module) -> nn.Module:

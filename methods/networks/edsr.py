@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.networks.layouts import MEAN_SHIFT, Rules
+
 MEAN = (0.4488, 0.4371, 0.4040)
 """RGB mean of DIV2K, from EDSR-PyTorch."""
 
@@ -87,3 +89,19 @@ class EDSRNetwork(nn.Module):
         features = features + self.body(features)
         sr: Tensor = self.tail(features).float() / 255 + self.mean
         return sr
+
+
+def layouts(scale: int, blocks: int) -> Rules:
+    """Returns rules from the names of EDSR-PyTorch and of BasicSR to those of EDSRNetwork."""
+    last = len(upsampler(scale, 1))
+    return (
+        MEAN_SHIFT,
+        (r"(?:head\.0|conv_first)\.(\w+)", r"head.\1"),
+        (r"body\.(\d+)\.(?:body\.0|conv1)\.(\w+)", r"body.\1.head.\2"),
+        (r"body\.(\d+)\.(?:body\.2|conv2)\.(\w+)", r"body.\1.tail.\2"),
+        (r"conv_after_body\.(\w+)", rf"body.{blocks}.\1"),
+        (r"(?:tail\.0|upsample)\.0\.(\w+)", r"tail.0.\1"),
+        (r"(?:tail\.0|upsample)\.2\.(\w+)", r"tail.1.\1"),  # pixel shuffle has a number there
+        (r"conv_last\.(\w+)", rf"tail.{last}.\1"),
+        (r"tail\.1\.(weight|bias)", rf"tail.{last}.\1"),
+    )
