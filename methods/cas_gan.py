@@ -5,22 +5,30 @@ target's making nor the tool's settings: every choice here is a parameter, and n
 """
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bench.data.catalog import Task
-from bench.method import Method
+from bench.data.weights import Weights
+from bench.method import Method, Rate, Recipe, Stage
+from methods.esrgan import ESRGAN, PUBLISHED, Count, Patch, RRDBNet, Scale
 from methods.filters.canny import canny
 from methods.filters.planes import both_ways, gaussian, in_strips, inner, luma, strips
+from methods.networks.features import Features
 
 PAPER = "Liu, Gao and Wu, Exaggerated Learning for Clean-and-Sharp Image Restoration, ICIP 2020"
 Positive = Annotated[float, Field(gt=0)]
 Amount = Annotated[float, Field(ge=0)]
 Window = Annotated[int, Field(ge=3)]
+Softness = Annotated[float, Field(gt=0, le=14)]
 Noise = Literal["immerkaer", "mad", "local_variance"]
 
 
@@ -55,7 +63,7 @@ class Exaggerate(Method):
         edge_blur: Amount = 1.4,
         low: Positive = 50.0,
         high: Positive = 100.0,
-        softness: Annotated[float, Field(gt=0, le=14)] = 2.0,
+        softness: Softness = 2.0,
         window: Window = 7,
         smooth: Positive = 1.0,
         noise: Noise = "immerkaer",
@@ -194,3 +202,229 @@ def _reach(softness: float) -> int:
 def _width(sigma: float) -> int:
     """Pixels that a Gaussian needs on each side."""
     return len(gaussian(sigma)) // 2
+
+
+# --- section 2.2: learning under the overshoot criterion ------------------------------------------
+
+
+class Overshoot(RRDBNet):
+    """The general strategy: an RRDBNet learns the CAS image with L1 instead of the original.
+
+    What is not RRDBNet's is Exaggerate's.
+    """
+
+    paper: ClassVar[str] = PAPER
+    published: ClassVar[Mapping[str, Weights]] = PUBLISHED
+
+    def __init__(
+        self,
+        *,
+        scale: Scale = 4,
+        blocks: Count = 23,
+        channels: Count = 64,
+        growth: Count = 32,
+        steps: Count | None = None,
+        amount: Amount = 1.5,
+        radius: Positive = 1.0,
+        edge_blur: Amount = 1.4,
+        low: Positive = 50.0,
+        high: Positive = 100.0,
+        softness: Softness = 2.0,
+        window: Window = 7,
+        smooth: Positive = 1.0,
+        noise: Noise = "immerkaer",
+    ) -> None:
+        super().__init__(
+            scale=scale, blocks=blocks, channels=channels, growth=growth, steps=steps
+        )  # fmt: skip
+        self.exaggerate = Exaggerate(
+            amount=amount, radius=radius, edge_blur=edge_blur, low=low, high=high,
+            softness=softness, window=window, smooth=smooth, noise=noise,
+        )  # fmt: skip
+
+    def stages(self) -> Sequence[Stage]:
+        """One."""
+        return (overshooting(Stage("overshoot", Recipe(steps=self.steps)), self.exaggerate),)
+
+
+class CASGAN(ESRGAN):
+    """Equations 3 to 5: ESRGAN with the CAS image for a target, whose discriminator sees nothing
+    but high frequencies.
+
+    adversarial, pixel: alpha and beta. relativistic: false as in equation 3, whose D is the
+    probability of having been restored: -log(1 - D) is the usual loss of an original's label.
+    high_pass: width of the Gaussian whose blur is taken off what the discriminator sees, in pixels;
+    0 shows it the pictures themselves. exaggerated: false learns the originals. What is not
+    ESRGAN's is Exaggerate's. Section 3.1: Adam, 1e-4, halved every 200,000 of a million updates.
+    """
+
+    paper: ClassVar[str] = PAPER
+    published: ClassVar[Mapping[str, Weights]] = PUBLISHED
+    rate: ClassVar[Rate] = Rate(halve=200_000)
+
+    def __init__(
+        self,
+        *,
+        scale: Scale = 4,
+        blocks: Count = 23,
+        channels: Count = 64,
+        growth: Count = 32,
+        width: Count = 64,
+        features: Features = "published",
+        adversarial: Amount = 1e-3,
+        pixel: Amount = 3e-2,
+        relativistic: bool = False,
+        high_pass: Amount = 2.0,
+        exaggerated: bool = True,
+        patch: Patch = 128,
+        learning_rate: Positive = 1e-4,
+        steps: Count | None = None,
+        pretrain_steps: Annotated[int, Field(ge=0)] | None = None,
+        amount: Amount = 1.5,
+        radius: Positive = 1.0,
+        edge_blur: Amount = 1.4,
+        low: Positive = 50.0,
+        high: Positive = 100.0,
+        softness: Softness = 2.0,
+        window: Window = 7,
+        smooth: Positive = 1.0,
+        noise: Noise = "immerkaer",
+    ) -> None:
+        super().__init__(
+            scale=scale, blocks=blocks, channels=channels, growth=growth, width=width,
+            features=features, adversarial=adversarial, pixel=pixel, relativistic=relativistic,
+            patch=patch, learning_rate=learning_rate, steps=steps, pretrain_steps=pretrain_steps,
+        )  # fmt: skip
+        self.exaggerate = Exaggerate(
+            amount=amount, radius=radius, edge_blur=edge_blur, low=low, high=high,
+            softness=softness, window=window, smooth=smooth, noise=noise,
+        )  # fmt: skip
+        self.exaggerated = exaggerated
+        self.high_pass = HighPass(high_pass) if high_pass else nn.Identity()
+
+    def seen(self, image: Tensor) -> Tensor:
+        """Returns H of an image."""
+        shown: Tensor = self.high_pass(image)
+        return shown
+
+    def stages(self) -> Sequence[Stage]:
+        """The generator's, on originals; then the GAN's."""
+        (*before, gan) = super().stages()
+        gan = replace(gan, name="cas_gan")
+        return (*before, overshooting(gan, self.exaggerate) if self.exaggerated else gan)
+
+
+def overshooting(stage: Stage, exaggerate: Exaggerate) -> Stage:
+    """Returns the stage with the CAS image to learn: one for all that differs in losses alone."""
+    return replace(stage, target=exaggerate, target_depends=exaggerate.hyperparameters)
+
+
+class HighPass(nn.Module):
+    """H of figure 3: an image less its Gaussian blur, 2.5 times as far as `sigma` on each side; the
+    border goes on outside. The paper gives no kernel."""
+
+    taps: Tensor
+
+    def __init__(self, sigma: float) -> None:
+        super().__init__()
+        reach = math.ceil(2.5 * sigma)
+        weights = [math.exp(-(k**2) / (2 * sigma**2)) for k in range(-reach, reach + 1)]
+        taps = torch.tensor([weight / sum(weights) for weight in weights])
+        self.register_buffer("taps", taps.view(1, 1, 1, -1), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Returns `(N, C, H, W)` fp32, round 0: bfloat16 would keep three digits of the image."""
+        channels, reach = image.shape[1], self.taps.shape[-1] // 2
+        row = self.taps.repeat(channels, 1, 1, 1)
+        with torch.autocast(image.device.type, enabled=False):
+            image = image.float()
+            x = F.pad(image, (reach,) * 4, mode="replicate")
+            x = F.conv2d(x, row, groups=channels)
+            return image - F.conv2d(x, row.transpose(2, 3), groups=channels)
+
+
+# --- section 3: what it is compared with ----------------------------------------------------------
+
+
+class SharpenedESRGAN(Method):
+    """Figure 6: ESRGAN, sharpened afterwards as the target is before. Nothing more is trained."""
+
+    paper: ClassVar[str] = PAPER
+    tiny = ESRGAN.tiny
+    published = PUBLISHED
+
+    def __init__(
+        self,
+        *,
+        scale: Scale = 4,
+        blocks: Count = 23,
+        channels: Count = 64,
+        growth: Count = 32,
+        width: Count = 64,
+        features: Features = "published",
+        patch: Patch = 128,
+        steps: Count | None = None,
+        pretrain_steps: Annotated[int, Field(ge=0)] | None = None,
+        amount: Amount = 1.5,
+        radius: Positive = 1.0,
+    ) -> None:
+        super().__init__()
+        self.esrgan = ESRGAN(
+            scale=scale, blocks=blocks, channels=channels, growth=growth, width=width,
+            features=features, patch=patch, steps=steps, pretrain_steps=pretrain_steps,
+        )  # fmt: skip
+        self.sharpening = Exaggerate(amount=amount, radius=radius, part="sharpened")
+        self.halo = self.esrgan.generator.network.halo + math.ceil(_width(radius) / scale)
+        self.remarks = self.esrgan.remarks
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Returns SR `(N, 3, scale*H, scale*W)`."""
+        sr: Tensor = self.sharpening(self.esrgan(lr).clamp(0, 1))
+        return sr
+
+    def stages(self) -> Sequence[Stage]:
+        """ESRGAN's, under its own keys."""
+        return [
+            replace(stage, trains=stage.trains or self.esrgan) for stage in self.esrgan.stages()
+        ]
+
+    def read_weights(self, file: Path) -> Mapping[str, Tensor]:
+        """ESRGAN's."""
+        state = super().read_weights(file)
+        if any(name.startswith("esrgan.") for name in state):
+            return state
+        return {f"esrgan.{name}": value for name, value in self.esrgan.read_weights(file).items()}
+
+
+# --- section 3.1: low light -----------------------------------------------------------------------
+
+
+class RRDBNetFromRaw(RRDBNet):
+    """RRDBNet from raw packed to four channels at half the size, times the exposure ratio: at x2,
+    with one enlargement. How the paper's takes raw is not said."""
+
+    task: ClassVar[Task] = "low-light"
+    tasks: ClassVar[tuple[Task, ...]] = ()
+    channels = 4
+    published: ClassVar[Mapping[str, Weights]] = {}
+
+
+class LLCGAN(ESRGAN):
+    """Section 3.2: ESRGAN trained on See-in-the-Dark, at x2. From RGB, at x1, it is ESRGAN."""
+
+    task: ClassVar[Task] = "low-light"
+    tasks: ClassVar[tuple[Task, ...]] = ()
+    channels = 4
+    generators = RRDBNetFromRaw
+    published: ClassVar[Mapping[str, Weights]] = {}
+
+
+class LowLightCASGAN(CASGAN):
+    """CAS-GAN on See-in-the-Dark, at x2, its CAS image that of the long exposure. From RGB, at x1,
+    it is CASGAN."""
+
+    task: ClassVar[Task] = "low-light"
+    tasks: ClassVar[tuple[Task, ...]] = ()
+    channels = 4
+    generators = RRDBNetFromRaw
+    published: ClassVar[Mapping[str, Weights]] = {}

@@ -1,6 +1,7 @@
 """CAS-GAN: the exaggerated target by hand and against independent implementations; its training."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,25 +9,47 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from kit import sensor, write_dng
 from scipy import ndimage
 from skimage import data as skimage_data
 from torch import Tensor
 
 from bench.cli import cli
 from bench.data.images import read_image, write_image
+from bench.data.pairs import load_pairs
+from bench.data.raw import CAMERAS
 from bench.errors import BenchError
-from bench.method import build_method
+from bench.method import Batch, Method, Rate, Recipe, build_method
+from bench.method.restoring import restore
+from bench.method.weights import load_weights
+from bench.records.cell import TrainedStage
+from bench.records.store import Store
+from bench.study.fields import TaskSection, TrainSection
+from bench.train.batches import opened_batches
+from bench.train.loop import update
+from bench.train.optimizers import make_optimizers
+from bench.train.plan import Plan
+from bench.train.planning import plan_stages
+from bench.train.stages import train_stages
 from methods.cas_gan import (
+    CASGAN,
+    LLCGAN,
     Exaggerate,
+    HighPass,
+    LowLightCASGAN,
+    Overshoot,
+    SharpenedESRGAN,
     immerkaer,
     local_variance,
     median_deviation,
     noise_energy,
     soft_map,
 )
+from methods.esrgan import ESRGAN, RRDBNet
 from methods.filters import planes
 from methods.filters.canny import canny
 from methods.filters.planes import extended, gaussian, luma
+from methods.sid import SID, SIDFromRGB
 
 
 def photograph(name: str = "astronaut", top: int = 0, side: int = 200) -> Tensor:
@@ -262,3 +285,281 @@ def test_bench_restore_shows_the_target(tmp_path: Path, capsys: pytest.CaptureFi
     ).clamp(0, 1)
     found = torch.from_numpy(read_image(file)).permute(2, 0, 1)[None] / 255
     assert (found - expected).abs().max() <= 0.5 / 255 + 1e-5
+
+
+# --- section 2.2: the losses ----------------------------------------------------------------------
+
+SMALL = ESRGAN.tiny
+
+
+def make(cls: type[Method] = CASGAN, seed: int = 0, **changes: Any) -> Any:
+    torch.manual_seed(seed)
+    tiny = RRDBNet.tiny if issubclass(cls, RRDBNet) else SMALL
+    return build_method(cls, {**tiny, **changes}, 4)
+
+
+def batch_of(seed: int = 1) -> Batch:
+    hr, target = torch.rand(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+    return Batch(torch.nn.functional.avg_pool2d(hr, 4), hr, target, 0)
+
+
+def plan_of(method: Method) -> Plan:
+    *_, stage = method.stages()
+    recipe = Recipe(steps=1, batch=2, precision="fp32").over(stage.recipe)
+    return Plan(
+        stage, method, "key", dataset="", scale=4, degradation="bicubic", recipe=recipe.filled(),
+        seed=0, device="cpu",
+    )  # fmt: skip
+
+
+def one_update(method: Method) -> dict[str, Tensor]:
+    plan = plan_of(method)
+    method.train()
+    return update(method, plan.stage, batch_of(), make_optimizers(plan), plan)
+
+
+def test_the_discriminator_sees_high_frequencies_alone() -> None:
+    """Against scipy's Gaussian of the same reach; a constant and a slope are nothing to it."""
+    image = torch.rand(1, 3, 20, 24, generator=torch.Generator().manual_seed(0))
+    found = HighPass(2.0)(image)[0, 1].numpy()
+    plane = image[0, 1].double().numpy()
+    blurred = ndimage.gaussian_filter(plane, 2.0, mode="nearest", radius=5)
+    assert np.allclose(found, plane - blurred, atol=1e-6)
+    slope = (torch.arange(24.0) / 24).expand(1, 3, 20, 24)
+    assert HighPass(2.0)(slope)[..., 5:-5].abs().max() < 1e-6
+    with torch.autocast("cpu", torch.bfloat16):
+        assert np.allclose(HighPass(2.0)(image)[0, 1].numpy(), plane - blurred, atol=1e-6)
+
+
+@pytest.mark.parametrize("relativistic", [False, True])
+def test_adversarial_losses_of_known_logits_are_worked_by_hand(relativistic: bool) -> None:
+    method = make(relativistic=relativistic)
+    real, fake = torch.tensor([[3.0], [1.0]]), torch.tensor([[-2.0], [0.0]])
+
+    def minus_log(probability_of: float) -> float:
+        return math.log(1 + math.exp(-probability_of))
+
+    if relativistic:  # against the means, 2 and -1
+        of_real, of_fake = (3 + 1, 1 + 1), (-2 - 2, 0 - 2)
+        fooled = sum(map(minus_log, (*(-x for x in of_real), *of_fake))) / 4
+        told = sum(map(minus_log, (*of_real, *(-x for x in of_fake)))) / 4
+    else:
+        fooled = sum(map(minus_log, (-2, 0))) / 2
+        told = sum(map(minus_log, (3, 1, 2, 0))) / 4
+    assert float(method.fooled(real, fake)) == pytest.approx(fooled)
+    assert float(method.told_apart(real, fake)) == pytest.approx(told)
+
+
+def test_equation_5_weighs_the_losses_as_printed() -> None:
+    for cls, alpha, beta in ((CASGAN, 1e-3, 3e-2), (ESRGAN, 5e-3, 1e-2)):
+        losses = {name: float(value) for name, value in one_update(make(cls)).items()}
+        expected = losses["content"] + alpha * losses["adversarial"] + beta * losses["pixel"]
+        assert losses["generator"] == pytest.approx(expected, rel=1e-6), cls
+
+
+def test_content_and_pixel_losses_are_means_of_absolute_differences_to_the_target() -> None:
+    method, batch = make(), batch_of()
+    with torch.no_grad():
+        sr = method(batch.lr)
+        one, other = (method.features(image)["relu5"] for image in (sr, batch.target))
+    losses = one_update(method)
+    assert float(losses["pixel"]) == pytest.approx(float((sr - batch.target).abs().mean()))
+    assert float(losses["content"]) == pytest.approx(float((one - other).abs().mean()), rel=1e-5)
+
+
+def test_vggs_features_are_those_before_the_last_relu() -> None:
+    method = make(features="random")
+    assert method.layer == "conv5_4" and method.features(batch_of().hr)["conv5_4"].min() < 0
+    assert "untrained" in method.remarks[0]
+
+
+@pytest.mark.parametrize("relativistic", [False, True])
+def test_one_forward_pass_serves_both_steps(relativistic: bool) -> None:
+    """Against the authors' order of things: the generator's losses, then the discriminator's, each
+    computed anew, none of the weights having moved in between."""
+    heavy = {"adversarial": 100.0, "relativistic": relativistic}  # or it drowns in the content's
+    method, other = make(**heavy), make(**heavy)
+    one_update(method)
+    other.train()
+    batch = batch_of()
+    sr = other(batch.lr)
+    logits = [other.discriminator(HighPass(2.0)(image)) for image in (batch.target, sr)]
+    loss_g = other.content(sr, batch.target) + 3e-2 * (sr - batch.target).abs().mean()
+    loss_g = loss_g + 100 * other.fooled(logits[0].detach(), logits[1])
+    logits = [other.discriminator(HighPass(2.0)(image)) for image in (batch.target, sr.detach())]
+    loss_d = other.told_apart(*logits)
+    for part, loss in (("generator", loss_g), ("discriminator", loss_d)):
+        values = dict(getattr(other, part).named_parameters())
+        gradients = torch.autograd.grad(loss, list(values.values()), retain_graph=True)
+        expected = dict(zip(values, gradients, strict=True))
+        made = {n: v.grad for n, v in getattr(method, part).named_parameters()}
+        if relativistic and part == "discriminator":
+            assert made.pop("judge.2.bias") is None
+            assert expected.pop("judge.2.bias").abs().max() < 1e-6, "a shift of all logits is none"
+        one, two = (torch.cat([g.flatten() for g in x.values()]).double() for x in (made, expected))
+        assert float(one @ two / (one.norm() * two.norm())) > 1 - 1e-5, part
+        assert float(one.norm()) == pytest.approx(float(two.norm()), rel=1e-3)
+
+
+# --- stages ---------------------------------------------------------------------------------------
+
+TASK = TaskSection(kind="super-resolution", scale=4)
+TRAIN = TrainSection(dataset="set5", patch=32, batch=2, steps=2, learning_rate=1e-3)
+
+
+@pytest.fixture
+def crops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A set5 of two photographs of 48 pixels."""
+    root = tmp_path / "data"
+    for seed, name in enumerate(("astronaut", "coffee")):
+        crop = getattr(skimage_data, name)()[100:148, 150:198]
+        write_image(root / "Set5" / "HR" / f"{seed}.png", crop)
+    monkeypatch.setenv("BENCH_DATA", str(root))
+
+
+def trained(method: Method, store: Path) -> list[TrainedStage]:
+    stages: list[TrainedStage] = []
+    for _ in train_stages(method, TASK, TRAIN, 0, Store(store), stages):
+        pass
+    return stages
+
+
+@pytest.mark.usefixtures("crops")
+def test_a_sweep_of_alpha_and_beta_has_one_target_and_one_generator() -> None:
+    sweep = [
+        make(), make(adversarial=1e-2), make(pixel=1.0), make(relativistic=True),
+        make(high_pass=0.0), make(learning_rate=1e-5),
+    ]  # fmt: skip
+    plans = [plan_stages(method, TASK, TRAIN, 0) for method in sweep]
+    assert len({gan.target for _, gan in plans}) == 1 and plans[0][1].target
+    assert len({before.key for before, _ in plans}) == 1
+    assert len({gan.key for _, gan in plans}) == len(sweep)
+    others = [make(noise="mad"), make(amount=2.0), make(softness=3.0)]
+    targets = {plan_stages(method, TASK, TRAIN, 0)[1].target for method in others}
+    assert len(targets | {plans[0][1].target}) == 4
+    assert plan_stages(make(exaggerated=False), TASK, TRAIN, 0)[1].target == ""
+
+
+@pytest.mark.usefixtures("crops")
+def test_all_gans_and_the_plain_network_share_the_generators_first_training(tmp_path: Path) -> None:
+    methods = [make(RRDBNet), make(ESRGAN), make(SharpenedESRGAN), make(CASGAN)]
+    reused = [[stage.reused for stage in trained(method, tmp_path)] for method in methods]
+    assert reused == [[False], [True, False], [True, True], [True, False]]
+    lr = batch_of().lr[:, :, :8, :8]
+    sharpen = Exaggerate(part="sharpened")
+    with torch.no_grad():
+        expected = sharpen(methods[1](lr).clamp(0, 1))
+        assert torch.allclose(methods[2](lr), expected, atol=1e-6)
+
+
+@pytest.mark.usefixtures("crops")
+def test_the_stages_learn_the_cas_image_of_the_whole_pictures(tmp_path: Path) -> None:
+    for cls in (Overshoot, CASGAN):
+        method = make(cls)
+        (*_, plan) = plan_stages(method, TASK, TRAIN, 0)
+        with opened_batches(plan, torch.device("cpu"), Store(tmp_path)) as batches:
+            batch = batches.batch(0)
+            cas = [
+                method.exaggerate(torch.from_numpy(pair.hr()).permute(2, 0, 1)[None] / 255)
+                for pair in load_pairs("set5", 4)
+            ]
+        assert batch.target.shape == batch.hr.shape and not torch.equal(batch.target, batch.hr)
+        for crop in batch.target:
+            assert min(_distance(crop, image.clamp(0, 1)) for image in cas) < 1e-4, cls
+
+
+def _distance(crop: Tensor, image: Tensor) -> float:
+    """Of a crop to the nearest one in an image, in any of 8 orientations."""
+    windows = image[0].unfold(1, 32, 4).unfold(2, 32, 4).permute(1, 2, 0, 3, 4)
+    best = math.inf
+    for turned in (crop, crop.transpose(1, 2)):
+        for flips in ((), (1,), (2,), (1, 2)):
+            off = (windows - turned.flip(flips)).abs().amax(dim=(2, 3, 4))
+            best = min(best, float(off.min()))
+    return best
+
+
+def test_recipes_are_the_papers() -> None:
+    (_, stage) = make(steps=7).stages()
+    assert stage.recipe.rate == Rate(halve=200_000)
+    assert (stage.recipe.learning_rate, stage.recipe.steps) == (1e-4, 7)
+    (_, stage) = make(ESRGAN).stages()
+    assert stage.recipe.rate == Rate(halve=(50_000, 100_000, 200_000, 300_000))
+    (stage,) = make(pretrain_steps=0).stages()
+    assert stage.name == "cas_gan"
+
+
+def test_a_generators_file_begins_a_gan_and_restores_by_it(tmp_path: Path) -> None:
+    """In the authors' layout, as published; the discriminator keeps the seed's weights."""
+    generator, method = make(RRDBNet, seed=3), make(pretrain_steps=0)
+    state = {
+        re.sub(r"^network\.", "", name).replace("conv_up", "upconv"): value
+        for name, value in generator.state_dict().items()
+    }
+    state = {
+        name.replace("conv_hr", "HRconv").replace("conv_body", "trunk_conv"): value
+        for name, value in state.items()
+    }
+    state = {
+        re.sub(r"^body\.(\d+)\.rdb(\d)", r"RRDB_trunk.\1.RDB\2", name): value
+        for name, value in state.items()
+    }
+    torch.save(state, tmp_path / "published.pth")
+    before = {k: v.clone() for k, v in method.discriminator.state_dict().items()}
+    load_weights(method, tmp_path / "published.pth")
+    lr = batch_of().lr
+    assert torch.equal(method(lr), generator(lr))
+    for name, value in method.discriminator.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    whole = make(ESRGAN, seed=4)
+    torch.save(whole.state_dict(), tmp_path / "trained.pth")
+    for cls in (ESRGAN, SharpenedESRGAN):
+        again = make(cls)
+        load_weights(again, tmp_path / "trained.pth")
+        own = again.esrgan if cls is SharpenedESRGAN else again
+        assert torch.equal(own(lr), whole(lr))
+
+
+# --- low light ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cls", [LLCGAN, LowLightCASGAN])
+def test_the_low_light_networks_go_from_packed_raw_to_srgb_of_twice_the_size(
+    cls: type[Method],
+) -> None:
+    torch.manual_seed(0)
+    method: Any = build_method(cls, dict(SMALL), 2)
+    assert method.generator.network.conv_first.in_channels == cls.channels == 4
+    ups = [name for name, _ in method.generator.network.named_children() if "conv_up" in name]
+    assert ups == ["conv_up1"]
+    assert method(torch.rand(1, 4, 8, 9)).shape == (1, 3, 16, 18)
+
+
+@pytest.mark.parametrize("cls", [ESRGAN, CASGAN, SIDFromRGB])
+def test_simulated_low_light_keeps_the_size(cls: type[Method]) -> None:
+    method = build_method(cls, {} if cls is SIDFromRGB else dict(SMALL), 1)
+    assert method.does("low-light")
+    assert restore(method, torch.rand(1, 3, 17, 20)).shape == (1, 3, 17, 20)
+
+
+@pytest.mark.parametrize("cls", [SID, LLCGAN, LowLightCASGAN])
+def test_see_in_the_dark_is_trained_on_raw_files(
+    cls: type[Method], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against the long exposure, or its CAS image, from one pair of files."""
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    names = "Sony/short/00001_00_0.1s.ARW", "Sony/long/00001_00_10s.ARW"
+    for seed, name in enumerate(names):
+        values = sensor(64, 72, seed=seed) * (1 + 3 * seed)
+        write_dng(tmp_path / "SID" / name, values, CAMERAS["sony"].pattern, 512)
+    (tmp_path / "SID/Sony_train_list.txt").write_text(f"./{names[0]} ./{names[1]} ISO200 F9\n")
+    method = build_method(cls, dict(cls.tiny), 2)
+    train = TrainSection(dataset="sid_sony_train", patch=32, batch=2, steps=1, learning_rate=1e-3)
+    stages: list[TrainedStage] = []
+    task = TaskSection(kind="low-light", scale=2)
+    for _ in train_stages(method, task, train, 0, Store(tmp_path / "store"), stages):
+        pass
+    assert [stage.name for stage in stages] == {
+        SID: ["sid"], LLCGAN: ["rrdb", "esrgan"], LowLightCASGAN: ["rrdb", "cas_gan"]
+    }[cls]  # fmt: skip
+    assert bool(stages[-1].target) == (cls is LowLightCASGAN)
