@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from bench.data.pixels import Image
 from bench.errors import BenchError, unknown
 from bench.errors import Unscorable as Unscorable
-from bench.measure.metrics import fidelity, lpips, niqe, pyiqa, viqet
+from bench.measure.metrics import cleanness, fidelity, lpips, niqe, pyiqa, viqet
 from bench.measure.protocol import Noted, Protocol
 from bench.records.digest import code_digest
 
@@ -166,6 +166,10 @@ _SSIM = "Wang et al., Image Quality Assessment, IEEE TIP 2004; ssim_index.m"
 _CHANNEL = "the protocol's: RGB, Y or gray"
 _WHOLE = "RGB, the whole image under every protocol"
 _Y = "Y of BT.601, studio swing"
+_GRAY = "full-range gray under every protocol"
+_CAS = (
+    "what the CAS-GAN paper shows in pictures: clean where the original is smooth, sharp at edges"
+)
 _VIQET = "VIQET-Desktop, tool version 115 (Intel, 2015)"
 _VIQET_SIZES = "up to about 18 times as long as wide; smaller than 1920x1200 is enlarged"
 
@@ -242,6 +246,16 @@ METRICS: dict[str, Metric] = {
             source="Mittal, Soundararajan and Bovik, IEEE Signal Processing Letters 2013; "
             "parameters of the authors' release",
             load=_by_niqe,
+        ),
+        Metric(
+            "smooth_noise", "lower", "levels", digits=2, reference=True, colour=_GRAY,
+            sizes="200 pixels in smooth areas of the original", source=f"bench's own; {_CAS}",
+            load=partial(_as_it_is, cleanness.smooth_noise),
+        ),
+        Metric(
+            "edge_sharpness", "higher", "", digits=3, reference=True, colour=_GRAY,
+            sizes="200 pixels on edges of the original", source=f"bench's own; {_CAS}",
+            load=partial(_as_it_is, cleanness.edge_sharpness),
         ),
         _perceptual("lpips", "alex", "AlexNet", smallest=31),
         _perceptual("lpips_vgg", "vgg", "VGG16", smallest=16),
