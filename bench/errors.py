@@ -1,6 +1,8 @@
 """The one error a user can fix. Everything else is our bug and shows its traceback."""
 
 import difflib
+import errno
+import re
 from collections.abc import Iterable
 
 
@@ -41,3 +43,35 @@ def unknown(kind: str, got: object, known: Iterable[str]) -> str:
     near = nearest(got, names)
     guess = f" Did you mean {near!r}?" if near else ""
     return f"unknown {kind} {got!r}.{guess} Known: {', '.join(names) or 'none'}."
+
+
+_NO_ROOM = re.compile(
+    "disk is full|No space left on device|Disk quota exceeded"  # SQLite; the system
+    "|iostream error|PytorchStreamWriter failed writing"  # torch, given a path
+    r"|\d+ requested and \d+ written|encoder error -2"  # NumPy; Pillow's TIFF
+)
+"""What writers say that pass on no number, or only that not everything was written."""
+
+
+def disk_is_full(error: BaseException | None) -> bool:
+    """Whether an error, or what it was raised from, says that there is no room left."""
+    return any(
+        getattr(one, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or _NO_ROOM.search(str(one))
+        for one in _chain(error)
+    )
+
+
+def no_room(where: object = None) -> str:
+    """Returns what to say of a full disk. where: a file or folder on it.
+
+    >>> no_room("scores.csv")
+    'the disk is full (scores.csv). Nothing is lost: make room and run the same command again.'
+    """
+    place = f" ({where})" if where else ""
+    return f"the disk is full{place}. Nothing is lost: make room and run the same command again."
+
+
+def _chain(error: BaseException | None) -> Iterable[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -8,7 +8,7 @@ import click
 
 from bench.cli import data, measuring, studies
 from bench.cli.common import JSON, print_json
-from bench.errors import BenchError
+from bench.errors import BenchError, disk_is_full, no_room
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -26,22 +26,34 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         status = cli(standalone_mode=False)
-    except BenchError as error:
-        click.echo(f"Error: {error}", err=True)
-        status = 2
-    except click.ClickException as error:
-        error.show()
-        status = 2
-    except OSError as error:
-        if error.filename is None:
-            raise
-        click.echo(f"Error: {error.filename}: {error.strerror}.", err=True)
-        status = 2
-    except (KeyboardInterrupt, click.Abort):
+    except (Exception, KeyboardInterrupt) as error:
+        status = _told(error)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _told(error: BaseException) -> int:
+    """Says what went wrong; returns the exit status. Raises what is our bug again."""
+    if isinstance(error, KeyboardInterrupt | click.Abort):
         again = shlex.join(["bench", *(word for word in sys.argv[1:] if word != "--fresh")])
         click.echo(f"\nInterrupted. Nothing is lost; to go on: {again}", err=True)
-        status = 130
-    sys.exit(status if isinstance(status, int) else 0)
+        return 130
+    if isinstance(error, click.ClickException):
+        error.show()
+    else:
+        click.echo(f"Error: {_words(error)}", err=True)
+    return 2
+
+
+def _words(error: BaseException) -> str:
+    """What to say of what is not our bug: a mistake, or a machine in trouble."""
+    file = getattr(error, "filename2", None) or getattr(error, "filename", None)
+    if isinstance(error, BenchError):
+        return str(error)
+    if disk_is_full(error):
+        return no_room(file)
+    if isinstance(error, OSError) and file is not None:
+        return f"{file}: {error.strerror}."
+    raise error
 
 
 @cli.command("list")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError
+from bench.errors import BenchError, disk_is_full, no_room
 from bench.records.cell import Cell
 from bench.records.place import Place, one_at_a_time, study_lock
 from bench.records.store import content_key
@@ -22,7 +22,7 @@ from bench.sweep.job import Done, Event, Halt, Job, Lost, Report, Scored, Strip
 from bench.sweep.recorder import Recorder
 from bench.sweep.rows import planned_cells
 from bench.sweep.screen import Screen
-from bench.sweep.trial import REPORTS, disk_is_full
+from bench.sweep.trial import REPORTS
 from bench.train.loop import Note, Progress
 from bench.train.targets import drop_targets
 
@@ -91,7 +91,7 @@ def sweep(
                 with contextlib.suppress(Exception):  # what went wrong first is what counts
                     end()
             if disk_is_full(error) and not isinstance(error, BenchError):
-                raise BenchError(_stopped(study, f"the disk is full ({home})")) from error
+                raise BenchError(f"{study.name}: {no_room(home)}") from error
             raise
         finally:
             screen.close()

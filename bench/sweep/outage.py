@@ -5,9 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
-from bench.errors import BenchError
+from bench.errors import BenchError, disk_is_full
 from bench.sweep.tracking import ERRORS, is_refusal
-from bench.sweep.trial import disk_is_full
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -4,7 +4,6 @@ It opens no database and imports no MLflow, Optuna or pandas; a worker needs tor
 and Pillow.
 """
 
-import errno
 import io
 import math
 import time
@@ -24,7 +23,7 @@ from bench.data.benchmark import Benchmark, open_benchmark
 from bench.data.degrade import imresize
 from bench.data.images import write_image
 from bench.data.pixels import Image, Input, as_rgb
-from bench.errors import BenchError, Diverged
+from bench.errors import BenchError, Diverged, disk_is_full
 from bench.measure.evaluate import Evaluated, Restore, evaluate, rows_of, used
 from bench.measure.meter import Meter
 from bench.measure.metrics import examinations_of, labels_of, metric
@@ -112,17 +111,6 @@ def run_trial(job: Job) -> Iterator[Event]:
             **vars(result),
         )
     )
-
-
-def disk_is_full(error: BaseException | None) -> bool:
-    """Whether an error, or what it was raised from, says that there is no room left."""
-    while error is not None:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if "disk is full" in str(error):  # SQLite's words, in whatever they are wrapped
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def gpu_is_lost(error: Exception) -> bool:
