@@ -1,5 +1,7 @@
 """The command line: verbs that call `bench.api`; heavy imports wait inside each verb."""
 
+import contextlib
+import io
 import os
 import shlex
 import sys
@@ -9,6 +11,7 @@ import click
 from bench.cli import data, measuring, studies
 from bench.cli.common import JSON, print_json
 from bench.errors import BenchError, disk_is_full, no_room
+from bench.terminal.streams import make_ready, refused
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -20,39 +23,46 @@ def cli() -> None:
 def main() -> None:
     """Runs the command line.
 
-    Exit status: 0 done, 1 done with failures, 2 the user's mistake, 130 interrupted.
+    Exit status: 0 done, 1 done with failures, 2 the user's mistake or the machine's trouble, 130
+    interrupted, 141 the reader of what is printed has gone, as a shell says it of its own commands.
     """
     # Threads that spin while they wait make a shared core crawl (see LocalExecutor).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    outputs = make_ready()
     try:
         status = cli(standalone_mode=False)
-    except (Exception, KeyboardInterrupt) as error:
-        status = _told(error)
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        status = _told(refused(outputs) or error)
     sys.exit(status if isinstance(status, int) else 0)
 
 
 def _told(error: BaseException) -> int:
     """Says what went wrong; returns the exit status. Raises what is our bug again."""
-    if isinstance(error, KeyboardInterrupt | click.Abort):
-        again = shlex.join(["bench", *(word for word in sys.argv[1:] if word != "--fresh")])
-        click.echo(f"\nInterrupted. Nothing is lost; to go on: {again}", err=True)
-        return 130
-    if isinstance(error, click.ClickException):
-        error.show()
-    else:
-        click.echo(f"Error: {_words(error)}", err=True)
-    return 2
+    if isinstance(error, BrokenPipeError) and error.filename:  # a standard stream
+        return 141
+    text = _words(error)
+    with contextlib.suppress(OSError):  # of standard error: then nothing can be said
+        click.echo(text, err=True)
+    return 130 if isinstance(error, KeyboardInterrupt | click.Abort) else 2
 
 
 def _words(error: BaseException) -> str:
     """What to say of what is not our bug: a mistake, or a machine in trouble."""
-    file = getattr(error, "filename2", None) or getattr(error, "filename", None)
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        again = shlex.join(["bench", *(word for word in sys.argv[1:] if word != "--fresh")])
+        return f"\nInterrupted. Nothing is lost; to go on: {again}"
+    if isinstance(error, click.ClickException):
+        said = io.StringIO()
+        error.show(said)
+        return said.getvalue().rstrip("\n")
     if isinstance(error, BenchError):
-        return str(error)
+        return f"Error: {error}"
+    file = getattr(error, "filename2", None) or getattr(error, "filename", None)
     if disk_is_full(error):
-        return no_room(file)
+        return f"Error: {no_room(file)}"
     if isinstance(error, OSError) and file is not None:
-        return f"{file}: {error.strerror}."
+        return f"Error: {file}: {error.strerror}."
     raise error
 
 

@@ -138,7 +138,7 @@ def _free(home: Path, path: Path) -> Iterator[bool]:
     if kind not in get_args(Kind) or not lock.is_file():
         yield True
         return
-    with open(lock) as file:
+    with open(lock, encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -218,7 +218,7 @@ def write_cell(folder: Path, cell: Cell) -> Path:
     path = folder / f"{cell.file_name}.json"
     handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
     try:
-        with os.fdopen(handle, "w") as file:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(cell.model_dump_json())
             file.flush()
             os.fsync(file.fileno())
@@ -271,7 +271,7 @@ def load_records(name: str) -> tuple[Study, list[Cell], Path]:
     if not place.study_file.is_file():
         known = [p.parent.name for p in (home() / "studies").glob("*/study.json")]
         raise BenchError(f"no records in {home()}: {unknown('study', name, known)} Sweep it first.")
-    study = Study.model_validate_json(place.study_file.read_text())
+    study = Study.model_validate_json(place.study_file.read_bytes())
     cells = [cell for cell in load_cells(place.cells) if belongs(study, cell)]
     return study, cells, place.pictures
 

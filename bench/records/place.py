@@ -50,7 +50,7 @@ class Place:
 def one_at_a_time(home: Path) -> Iterator[None]:
     """Lets one process of a home make the databases: two at once get in each other's way."""
     home.mkdir(parents=True, exist_ok=True)
-    with open(home / "lock", "a") as file:
+    with open(home / "lock", "a", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -62,7 +62,7 @@ def study_lock(place: Place) -> Iterator[Callable[[Iterable[str]], None]]:
     Raises BenchError naming the process that has it. The system frees it when that one dies.
     """
     place.root.mkdir(parents=True, exist_ok=True)
-    with open(place.lock, "a+") as file:
+    with open(place.lock, "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -88,7 +88,7 @@ def lock_holder(place: Place) -> tuple[str, list[str]]:
     """Returns the process that sweeps a study and the trials it has under way; "" for none."""
     if not place.lock.is_file():
         return "", []
-    with open(place.lock) as file:
+    with open(place.lock, encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

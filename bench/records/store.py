@@ -83,7 +83,7 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{kind}-{key}"
         while True:
-            with open(path, "a+") as file:
+            with open(path, "a+", encoding="utf-8") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -108,7 +108,7 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{kind}-{key}"
         while True:
-            with open(path, "a+") as file:
+            with open(path, "a+", encoding="utf-8") as file:
                 fcntl.flock(file, fcntl.LOCK_SH)
                 if _is_file_of(file.fileno(), path):
                     yield self.entry(kind, key) if self.has(kind, key) else None
@@ -120,7 +120,7 @@ class Store:
             return False
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / f"{kind}-{key}", "a+") as file:
+        with open(folder / f"{kind}-{key}", "a+", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -186,7 +186,7 @@ def git_state(file: Path) -> dict[str, str]:
         command = ["git", "-C", str(file.parent), *arguments]
         environment_ = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
         return subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=20, env=environment_
+            command, capture_output=True, encoding="utf-8", check=True, timeout=20, env=environment_
         ).stdout.strip()
 
     try:

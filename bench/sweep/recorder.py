@@ -131,7 +131,7 @@ class Recorder:
 
     def open(self, yaml: str) -> None:
         """Makes the study's run. Raises BenchError if MLflow fails: nothing has begun yet."""
-        self.place.study_file.write_text(self.study.model_dump_json(indent=1))
+        self.place.study_file.write_text(self.study.model_dump_json(indent=1), encoding="utf-8")
         tags = {f"bench.{key}": value for key, value in environment(self.study).items()}
         with needed():
             self.tracking.open_study(yaml or self.study.model_dump_json(indent=1), tags)

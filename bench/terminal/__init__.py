@@ -6,4 +6,5 @@ The modules below may be imported from outside; the others are the wing's own.
 __all__ = [
     "counter",
     "progress",
+    "streams",
 ]

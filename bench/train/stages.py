@@ -79,7 +79,7 @@ def _kept(trained: list[TrainedStage]) -> str:
 def _load_stage(plan: Plan, store: Store, device: torch.device, reused: bool) -> TrainedStage:
     entry = store.entry("stages", plan.key)
     load_weights_of(plan.owner, entry, device)
-    record = TrainedStage.model_validate_json((entry / "stage.json").read_text())
+    record = TrainedStage.model_validate_json((entry / "stage.json").read_bytes())
     return record.model_copy(update={"reused": reused})
 
 
@@ -117,7 +117,7 @@ def load_weights_of(owner: Method, entry: Path, device: torch.device) -> None:
 
 def stage_history(store: Store, key: str) -> History:
     """Returns the loss curve of a stored stage as (step, losses)."""
-    rows = json.loads((store.entry("stages", key) / "history.json").read_text())
+    rows = json.loads((store.entry("stages", key) / "history.json").read_bytes())
     return [(step, losses) for step, losses in rows]
 
 
@@ -153,8 +153,8 @@ def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
         # given a path, torch writes by itself and does not say when the disk is full
         with open(folder / "weights.pth", "wb") as file:
             torch.save(plan.owner.state_dict(), file)
-        (folder / "stage.json").write_text(record.model_dump_json())
-        (folder / "history.json").write_text(json.dumps(history))
+        (folder / "stage.json").write_text(record.model_dump_json(), encoding="utf-8")
+        (folder / "history.json").write_text(json.dumps(history), encoding="utf-8")
         with open(folder / "losses.npz", "wb") as file:
             np.savez_compressed(file, **curves)  # type: ignore[arg-type]
 

@@ -51,7 +51,7 @@ def make(folder: Path, recipe: TrainSection = RECIPE) -> Path:
         "licence": "Apache-2.0",
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
     }
-    file.with_suffix(".json").write_text(json.dumps(notes, indent=1) + "\n")
+    file.with_suffix(".json").write_text(json.dumps(notes, indent=1) + "\n", encoding="utf-8")
     return file
 
 
