@@ -356,15 +356,16 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return FILE
 
 
-def test_the_papers_of_the_current_folder_come_before_those_beside_the_package(
-    published: Path,
-) -> None:
+def test_the_papers_of_the_current_folder_come_before_those_that_ship(published: Path) -> None:
     assert load_paper("small").tables[0].series[0].values == (3.9, 4.0)
-    with pytest.raises(BenchError, match=r"unknown paper 'rts'.*Known: small"):
-        load_paper("rts")
+    assert load_paper("rts").paper.startswith("Park and Kwak")
+    published.with_name("rts.yaml").write_text(SMALL)
+    assert load_paper("rts").paper.startswith("Somebody")
+    with pytest.raises(BenchError, match=r"unknown paper 'rtss'.*'rts'.*Known: .*rts, small\."):
+        load_paper("rtss")
 
 
-def test_outside_a_project_the_repositorys_papers_are_found(
+def test_in_an_empty_folder_the_papers_that_ship_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,6 @@
 """Verbs about a study: sweep, report, status, check."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,35 @@ def clean(dry_run: bool, as_json: bool) -> int:
         print_json(found)
     else:
         click.echo(clean_text(found))
+    return 0
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--to", "to", metavar="FILE", type=click.Path(path_type=Path))
+@JSON
+def new(name: str | None, to: Path | None, as_json: bool) -> int:
+    """Copies an example study to begin from.
+
+    NAME is one of the studies that ship with bench, copied to studies/NAME.yaml or to FILE; without
+    it they are listed with their question and cost.
+    """
+    from bench.look.new import copy_example, examples, examples_text
+
+    if name is None:
+        if to:
+            raise BenchError(f"--to {to}: say which example. `bench new` lists them.")
+        rows = examples()
+        print_json({"examples": rows}) if as_json else click.echo(examples_text(rows))
+        return 0
+    file = copy_example(name, to)
+    if as_json:
+        print_json({"study": str(file)})
+        return 0
+    word = shlex.quote(str(file))
+    click.echo(file)
+    click.echo(f"bench check {word}    # the plan, what is missing, the estimated cost")
+    click.echo(f"bench sweep {word}    # run, or go on; the tables come into reports/")
     return 0
 
 

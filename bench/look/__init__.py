@@ -1,4 +1,4 @@
-"""Verbs that look: check, plan, status, machine, clean, weights.
+"""Verbs that look: check, plan, status, machine, new, clean, weights.
 
 The modules below may be imported from outside; the others are the wing's own.
 """
@@ -7,6 +7,7 @@ __all__ = [
     "check",
     "clean",
     "machine",
+    "new",
     "plan",
     "published",
     "status",

@@ -152,10 +152,15 @@ class Paper(Section):
     claims: tuple[Claim, ...] = ()
 
 
-def published_folder() -> Path:
-    """Returns reports/published of the current folder, else the one beside the package."""
-    here = Path("reports") / "published"
-    return here if here.is_dir() else Path(__file__).parents[3] / here
+PRINTED = Path(__file__).parent / "printed"
+"""reports/published/ of the repository, by a link; a folder of the package once it is installed."""
+
+
+def paper_files() -> dict[str, Path]:
+    """Returns the papers' files by name: those that ship, and before them those of one's own, in
+    reports/published of the current folder."""
+    folders = (PRINTED, Path("reports") / "published")
+    return {file.stem: file for folder in folders for file in sorted(folder.glob("*.yaml"))}
 
 
 def load_papers(names: Iterable[str]) -> dict[str, Paper]:
@@ -166,11 +171,12 @@ def load_papers(names: Iterable[str]) -> dict[str, Paper]:
 def load_paper(name: str) -> Paper:
     """Returns a paper's printed tables. Raises BenchError for an unknown name with the nearest, and
     for a broken file with one line for each mistake."""
-    folder = published_folder()
-    known = sorted(path.stem for path in folder.glob("*.yaml"))
-    if name not in known:
-        raise BenchError(f"{unknown('paper', name, known)} Papers are files in {folder}.")
-    document = load_yaml(folder / f"{name}.yaml")
+    files = paper_files()
+    if name not in files:
+        raise BenchError(
+            f"{unknown('paper', name, files)} Those of your own are files in reports/published/."
+        )
+    document = load_yaml(files[name])
     problems = list(document.problems)
     try:
         paper = Paper.model_validate(document.data)
