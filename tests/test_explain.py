@@ -156,6 +156,12 @@ def test_a_gray_reference_is_its_own_gray_or_rgb(
     assert {c.gray for c in colour.conventions} == {None}
 
 
+def test_a_gray_reference_equals_its_copy_in_rgb(explained: Callable[..., Explanation]) -> None:
+    hr = levels(50, 60)[..., 0]
+    found = explained(as_rgb(hr), hr)
+    assert value(found, "gray as it is") == value(found, "gray as it is, rounded") == math.inf
+
+
 # --- known from others ----------------------------------------------------------------------------
 
 

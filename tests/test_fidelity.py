@@ -1,5 +1,6 @@
 """PSNR, SSIM, RMSE: published values, official values, an independent implementation."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from bench.measure.metrics.fidelity import (
     ssim_y,
     structural_similarity,
 )
-from bench.measure.protocol import protocol
+from bench.measure.protocol import PROTOCOLS, protocol
 
 BICUBIC = [
     ("set5", 2, "sr-y@1", 33.68, 0.9305),
@@ -179,6 +180,26 @@ def test_equal_images_have_infinite_psnr_and_ssim_one() -> None:
         assert psnr(hr, hr, protocol(name), 2) == math.inf
         assert psnr_y(hr, hr, protocol(name), 2) == math.inf
         assert ssim_y(hr, hr, protocol(name), 2) == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_equal_gray_pictures_are_equal_in_files_of_any_kind(name: str) -> None:
+    plane = np.random.default_rng(0).integers(0, 256, (60, 60), dtype=np.uint8)
+    for sr, hr in itertools.product((plane, as_rgb(plane)), repeat=2):
+        for measure in (psnr, psnr_y):
+            assert measure(sr, hr, PROTOCOLS[name], 2) == math.inf
+        for measure in (ssim, ssim_y):
+            assert measure(sr, hr, PROTOCOLS[name], 2) == 1
+        for measure in (rmse, difference):
+            assert measure(sr, hr, PROTOCOLS[name], 2) == 0
+
+
+def test_ssim_is_1_for_equal_pictures_and_the_same_in_either_order() -> None:
+    sr, hr = (np.moveaxis(image, -1, 0).astype(np.float64) for image in images(200, 230))
+    hr[:, :100] = 199  # flat
+    for measure in (structural_similarity, multi_scale_similarity):
+        assert measure(hr, hr) == 1
+        assert measure(sr, hr) == measure(hr, sr) < 1
 
 
 def test_images_of_two_sizes_are_our_mistake() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data.pixels import as_rgb, gray, luma, quantise, shave
+from bench.data.pixels import as_rgb, exact_gray, gray, luma, quantise, shave, whole_levels
 from bench.errors import BenchError
 from bench.measure.metrics import METRICS, Unscorable, metric
 from bench.measure.metrics.fidelity import psnr, psnr_y
@@ -21,6 +21,24 @@ def test_luma_of_the_primaries_is_bt601_in_studio_swing() -> None:
 def test_gray_of_equal_channels_is_their_value() -> None:
     ramp = np.arange(256, dtype=np.uint8)[None]
     assert np.allclose(gray(as_rgb(ramp)), ramp, atol=1e-12)
+
+
+def test_exact_gray_of_equal_channels_is_their_value_to_the_last_bit() -> None:
+    ramp = np.arange(256, dtype=np.uint8)[None]
+    assert np.array_equal(exact_gray(as_rgb(ramp)), ramp)
+    colour = np.array([[[1, 10, 100]]], np.uint8)
+    assert exact_gray(colour) == 0.298936 + 5.87043 + 11.4021  # as written, six digits
+
+
+def test_a_half_is_rounded_up_whatever_its_sum_has_lost() -> None:
+    levels = np.arange(256)
+    # all colours whose Y is a half: 65481 R + 128553 G + 24966 B = 255000 n + 127500
+    total = 65481 * levels[:, None, None] + 128553 * levels[:, None] + 24966 * levels
+    colours = np.argwhere(total % 255000 == 127500)
+    wanted = 16 + total[tuple(colours.T)] // 255000 + 1
+    assert [0, 204, 68] in colours.tolist()  # 102.8424 + 6.6576 + 16 = 125.5
+    assert np.array_equal(whole_levels(luma(colours[None].astype(np.uint8)))[0], wanted)
+    assert whole_levels(np.array([2.4999, 2.5, 3.4999])).tolist() == [2, 3, 3]
 
 
 def test_studio_swing_scores_1_32_db_above_full_swing() -> None:

@@ -27,6 +27,7 @@ import pytest
 from pytest import approx
 
 from bench.data.images import write_image
+from bench.data.pixels import as_rgb
 from bench.errors import BenchError
 from bench.measure import scoring
 from bench.measure.answer import to_csv, to_json, to_markdown, write_answer
@@ -165,6 +166,18 @@ def test_a_gray_reference_is_compared_on_its_own_gray(folders: Folders) -> None:
         assert found.mean("psnr_y") == approx(decibel(5))
         found = folders.score("psnr_y", protocol="sr-y-rgb@1")
         assert found.mean("psnr_y") == approx(decibel(5 * 219 / 255))
+
+
+def test_a_gray_picture_saved_as_rgb_is_the_gray_picture(folders: Folders) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (60, 60), dtype=np.uint8)
+    write_image(folders.hr / "a.png", picture)
+    for restored in (picture, as_rgb(picture)):
+        write_image(folders.sr / "a.png", restored)
+        for rules in PROTOCOLS:
+            found = folders.score("psnr", "psnr_y", scale=2, protocol=rules)
+            assert (found.mean("psnr"), found.mean("psnr_y")) == (inf, inf)
+        told = answer_of(folders.sr, "--reference", folders.hr, "--scale", 2, "--metrics", "psnr_y")
+        assert "infinite on 1 of 1 images" in str(told)
 
 
 def test_a_palette_is_read_as_the_colours_it_stands_for(folders: Folders) -> None:

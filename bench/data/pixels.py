@@ -58,12 +58,25 @@ def gray(image: Image) -> Plane:
     """Returns full-range gray, 0 to 255, not rounded: a single-channel image as it is, and
     0.298936 R + 0.587043 G + 0.114021 B of an RGB image, the weights of MATLAB's rgb2gray.
 
-    Equal channels give their value back, so the gray of a restored single-channel image is what
-    a method working on one channel would have put out.
+    Equal channels give their value back, within an ulp, so the gray of a restored single-channel
+    image is what a method working on one channel would have put out.
     """
     if image.ndim == 2:
         return image.astype(np.float64)
     return _weighted(image, (0.298936, 0.587043, 0.114021))
+
+
+def exact_gray(image: Image) -> Plane:
+    """Returns `gray` without its rounding errors: equal channels give back their very value.
+
+    For what is compared without rounding to whole levels: there an ulp is 328 dB, and equality
+    is infinite. The weights have six digits, so each level is a multiple of 1e-6.
+
+    >>> level = np.full((1, 1, 3), 13, np.uint8)
+    >>> gray(level).tolist(), exact_gray(level).tolist()
+    ([[12.999999999999998]], [[13.0]])
+    """
+    return np.asarray(np.round(gray(image), 6))
 
 
 def _weighted(image: Image, weights: tuple[float, float, float]) -> Plane:
@@ -72,8 +85,14 @@ def _weighted(image: Image, weights: tuple[float, float, float]) -> Plane:
 
 
 def whole_levels(plane: Plane) -> Plane:
-    """Returns the plane rounded half up, as MATLAB rounds to uint8."""
-    return np.asarray(np.floor(plane + 0.5))
+    """Returns the plane rounded half up, as MATLAB rounds to uint8.
+
+    Also a half whose sum came out an ulp below it, as Y of 100 colours does.
+
+    >>> whole_levels(luma(np.array([[[0, 204, 68]]], np.uint8))).tolist()  # of 125.5
+    [[126.0]]
+    """
+    return np.asarray(np.floor(plane + (0.5 + 1e-9)))
 
 
 def shave(image: Image, border: int) -> Image:

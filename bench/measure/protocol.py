@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from bench.data.pixels import Image, Plane, as_rgb, gray, luma, whole_levels
+from bench.data.pixels import Image, Plane, as_rgb, exact_gray, gray, luma, whole_levels
 from bench.data.sets import dataset
 from bench.errors import BenchError, unknown
 
@@ -170,7 +170,7 @@ def usual_protocol(name: str, task: str) -> str:
 
 def scored_y(image: Image, rules: Protocol, *, single: bool) -> Plane:
     """Returns the Y plane that counts. single: whether the HR file has a single channel."""
-    plane = gray(image) if single and rules.gray == "native" else luma(image)
+    plane = exact_gray(image) if single and rules.gray == "native" else luma(image)
     return whole_levels(plane) if rules.rounded else plane
 
 

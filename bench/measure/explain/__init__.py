@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from bench.data.images import read_image
-from bench.data.pixels import Image, as_rgb, gray, luma, shave, whole_levels
+from bench.data.pixels import Image, as_rgb, exact_gray, luma, shave, whole_levels
 from bench.errors import BenchError, Unscorable, unknown
 from bench.measure.explain.similarity import (
     EDGES,
@@ -329,7 +329,7 @@ class _Pair:
 
 
 def _planes(image: Image) -> dict[Channel, list[Plane]]:
-    y, full = luma(image), gray(image)
+    y, full = luma(image), exact_gray(image)
     return {
         # float32 is exact here, and twice as fast
         "rgb": [plane.astype(np.float32) for plane in np.moveaxis(as_rgb(image), -1, 0)],
