@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import scipy.fft
@@ -105,6 +107,8 @@ def test_every_number_is_the_native_back_ends(
     official = {ours: float(row[theirs]) for theirs, ours in COLUMNS.items()}
     assert got.displayed == pytest.approx(official, rel=1e-4, nan_ok=True)
     assert list(got.displayed) == list(viqet.FEATURES) == list(COLUMNS.values())
+    # where a pixel is equally near to two temperatures the tool's last bit decides
+    assert got.displayed["color_warmth"] == pytest.approx(official["color_warmth"], rel=1e-11)
     inputs = {ours: float(row[theirs]) for theirs, ours in INPUTS.items()}
     assert {name: got.inputs[name] for name in inputs} == pytest.approx(inputs, rel=1e-4)
     assert got.mos["general"] == pytest.approx(float(row["MOS_v115_general"]), abs=1e-4)
@@ -248,6 +252,57 @@ def test_deviations_in_windows_are_numpys() -> None:
     windows = np.lib.stride_tricks.sliding_window_view(plane, (3, 3))
     assert filters.window_deviations(plane, 3) == pytest.approx(windows.std(axis=(2, 3), ddof=1))
     assert not filters.window_deviations(np.full((30, 30), 77, np.uint8), 20).any()
+
+
+def test_equal_numbers_do_not_deviate() -> None:
+    equal = np.full((61, 61), 0.1) * 3
+    assert equal.std(ddof=1) > 0  # what rounding makes of it
+    assert filters.sample_deviation(equal) == 0
+    both = np.stack([equal, np.arange(3721.0).reshape(61, 61)])
+    assert filters.sample_deviation(both, axis=(1, 2)) == pytest.approx(
+        [0, math.sqrt(3721 * 3722 / 12)]
+    )
+    stripes = np.tile(np.uint8([90, 120]), (80, 40))  # every window has the same deviation
+    activity, spread = filters._activity(stripes)
+    assert activity == pytest.approx(15 * math.sqrt(400 / 399)) and spread == 0
+
+
+@pytest.mark.parametrize("hue", [7, 30, 111])
+def test_a_single_hue_has_no_colour_variation(hue: int) -> None:
+    colours = texture(30, 30)
+    assert features._colour_variation(colours, np.full((30, 30), hue, np.uint8)) == 0
+
+
+def test_flat_blocks_are_told_by_what_is_there_and_not_by_rounding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gray = np.zeros((240, 320), np.uint8)
+    gray[100:150, 100:150] = texture(50, 50)[..., 0]
+    gray[:, 220:] = 60
+    features_of = features.block_features(gray, 30)
+    rng, exact = np.random.default_rng(0), cv2.filter2D
+
+    def noisy(*arguments: Any, **options: Any) -> Any:
+        response = exact(*arguments, **options)
+        return response + rng.uniform(-1e-13, 1e-13, response.shape)
+
+    monkeypatch.setattr(cv2, "filter2D", noisy)
+    assert features.block_features(gray, 30) == pytest.approx(features_of, rel=1e-9, abs=1e-9)
+
+
+def test_flat_areas_are_left_out_of_the_noise_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    working = plain(253, 1200, 100)
+    working[400:500, 30:60] = texture(100, 30)
+    working[800, 50, 0] += 1  # the least that a window can hold
+    floor = filters.noise_floor(working, 100)
+    rng, blur = np.random.default_rng(0), cv2.GaussianBlur
+
+    def noisy(*arguments: Any, **options: Any) -> Any:
+        blurred = blur(*arguments, **options)
+        return blurred * (1 + rng.uniform(-2e-15, 2e-15, blurred.shape))
+
+    monkeypatch.setattr(cv2, "GaussianBlur", noisy)
+    assert filters.noise_floor(working, 100) == pytest.approx(floor, rel=0.01)
 
 
 def test_shapes_of_laplace_and_gauss() -> None:

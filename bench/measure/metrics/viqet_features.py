@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench.data.filters import without_noise
 from bench.data.pixels import Image
 from bench.measure.metrics.viqet_filters import (
     Floats,
@@ -18,6 +19,7 @@ from bench.measure.metrics.viqet_filters import (
     block_sums,
     blocks,
     dct_matrix,
+    sample_deviation,
     window_deviations,
     zigzag,
 )
@@ -103,15 +105,21 @@ def colour_temperature(working: Image) -> float:
 
 
 def _nearest_kelvin(points: Floats) -> Floats:
-    """(n,): temperature of the point of the Planckian locus nearest to each of (n, 2)."""
+    """(n,): temperature of the point of the Planckian locus nearest to each of (n, 2).
+
+    Some points are equally near to two, and the last bit of the squared distance decides. So it is
+    made as the tool makes it, without a sum whose order is another's choice, such as a product's.
+    """
     table = np.loadtxt(TABLES / "planck.csv", delimiter=",", skiprows=3)
     first = np.sort(np.unique(table[:, 1:], axis=0, return_index=True)[1])  # of equal points
-    kelvin, locus = table[first, 0], table[first, 1:]
-    # half the squared distance, less what is the same for the whole locus
-    nearest = [
-        np.argmin((locus**2).sum(axis=1) / 2 - part @ locus.T, axis=1)
-        for part in np.array_split(points, len(points) // 256 + 1)  # stays in the cache
-    ]
+    kelvin, (x, y) = table[first, 0], table[first, 1:].T
+    nearest = []
+    for part in np.array_split(points, len(points) // 256 + 1):  # stays in the cache
+        squares, more = part[:, :1] - x, part[:, 1:] - y
+        squares *= squares
+        more *= more
+        squares += more
+        nearest.append(np.argmin(squares, axis=1))
     return np.asarray(kelvin[np.concatenate(nearest)])
 
 
@@ -234,7 +242,7 @@ def block_features(gray: Image, size: int) -> Floats:
     features = []
     for taps in _mean_taps():
         response = cv2.filter2D(plane, cv2.CV_64F, taps, borderType=cv2.BORDER_REFLECT)
-        features.append(_response_features(np.asarray(response), size))
+        features.append(_response_features(without_noise(np.asarray(response)), size))
     return np.concatenate(features, axis=1)
 
 
@@ -328,7 +336,7 @@ def _gray_variation(gray: Image) -> float:
             return math.nan
         windows = window_deviations(plane, 3)
         means.append(windows.mean())
-        deviations.append(windows.std(ddof=1))
+        deviations.append(sample_deviation(windows))
     return float(np.mean(means) * np.mean(deviations))
 
 
@@ -342,4 +350,5 @@ def _colour_variation(colours: Image, hue: Image) -> float:
     )
     # the sample variance of three numbers, by their differences
     squares = (red - green) ** 2 + (green - blue) ** 2 + (blue - red) ** 2
-    return float(np.sqrt(np.sqrt(squares / 6).mean() * (hue / 180).std()))
+    # of whole numbers: the deviation of a single hue is 0, not what rounding makes of it
+    return float(np.sqrt(np.sqrt(squares / 6).mean() * hue.std() / 180))
