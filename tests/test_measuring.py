@@ -14,6 +14,7 @@ import kit
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 from kit import commands, write_study
 
 from bench.api import measure_method, score_folder
@@ -26,7 +27,9 @@ from bench.measure import meter, pairing, scoring
 from bench.measure.evaluate import Evaluated, evaluate
 from bench.measure.meter import Meter
 from bench.measure.metrics import metric, score_image
+from bench.measure.protocol import protocol
 from bench.measure.scores import ScoreStore
+from bench.measure.task import Restored
 from bench.method.restoring import restoring
 from bench.records.cell import Cell
 from methods.classical import Bicubic
@@ -166,6 +169,30 @@ def values(answer: dict[str, Any]) -> dict[tuple[str, str], float]:
         for row in answer["images"]
         for name in answer["mean"]
     }  # fmt: skip
+
+
+def test_networks_score_in_fp32_whatever_surrounds_them(small_sets: Path) -> None:
+    rng = np.random.default_rng(0)
+    hr, noise = (rng.integers(0, n, (64, 72, 3), dtype=np.uint8) for n in (200, 50))
+    names = ["lpips", "nima", "pyiqa:fsim"]
+
+    def scores() -> Any:
+        task = Restored("a", hr, hr + noise, hr)
+        with Meter(names, device="cpu", workers=1) as measuring:
+            ((_, found),) = measuring.measure([task], protocol("full@1"), 1, 1)
+        return found
+
+    plain = scores()
+    assert list(plain) == names and all(math.isfinite(score.value) for score in plain.values())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert scores() == plain
+        assert torch.is_autocast_enabled("cpu")
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert scores() == plain
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 # --- processes ------------------------------------------------------------------------------------

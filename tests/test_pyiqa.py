@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,11 @@ from skimage import data as photographs
 from bench.data.images import read_image
 from bench.data.pixels import Image, luma
 from bench.errors import BenchError, Unscorable
-from bench.measure.metrics import fidelity, pyiqa
+from bench.measure.meter import Meter
+from bench.measure.metrics import ImageScore, fidelity, pyiqa
 from bench.measure.protocol import Noted, protocol
+from bench.measure.task import Restored
+from bench.method.precision import ieee_fp32
 
 FULL = protocol("full@1")
 WITHOUT_WEIGHTS = (
@@ -188,6 +192,32 @@ def test_what_both_measure_is_equal(pair: tuple[Image, Image]) -> None:
     for theirs, ours in (("psnr", fidelity.psnr), ("ssimc", fidelity.ssim)):
         value = pyiqa.scorer(theirs, "cpu")(*pair, FULL, 1)
         assert value == pytest.approx(ours(*pair, FULL, 1), abs=2e-4)
+
+
+def test_it_is_measured_with_like_any_network(pair: tuple[Image, Image]) -> None:
+    """In IEEE fp32, amid which torch refuses to say whether cuDNN may use TF32."""
+    sr, hr = pair
+    alone = pyiqa.scorer("ssim", "cpu")(sr, hr, FULL, 1)
+    with Meter(["pyiqa:ssim"], device="cpu", workers=1) as measuring:
+        ((_, scores),) = measuring.measure([Restored("a", sr, sr, hr)], FULL, 1, 1)
+    assert scores == {"pyiqa:ssim": ImageScore(alone)}
+
+
+def test_cudnn_is_as_before_and_never_told_to_use_tf32(
+    pair: tuple[Image, Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cudnn, seen = torch.backends.cudnn, []
+    score = pyiqa.scorer("ssim", "cpu")
+
+    def spy(*_: Any, **__: Any) -> torch.Tensor:
+        seen.append((cudnn.deterministic, cudnn.conv.fp32_precision))
+        return torch.tensor(0.5)
+
+    with ieee_fp32():
+        monkeypatch.setattr("pyiqa.archs.ssim_arch.SSIM.forward", spy)
+        assert score(*pair, FULL, 1) == 0.5
+    assert seen == [(True, "ieee")]
+    assert (cudnn.deterministic, cudnn.conv.fp32_precision) == (False, "tf32")
 
 
 def test_no_protocol_crops(pair: tuple[Image, Image]) -> None:

@@ -108,12 +108,13 @@ class Meter:
 
 
 def _load_network(name: str, device: str) -> Scorer:
-    """A network's scorer in IEEE fp32, also where a GPU would take less for convolutions."""
+    """A network's scorer in IEEE fp32, also where a GPU or the caller would take something else."""
     import torch
 
-    from bench.method.precision import ieee_fp32  # torch: formulas do without
+    from bench.method.precision import fp32_throughout  # torch: formulas do without
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    scorer: Scorer = ieee_fp32()(metric(name).load(device))
+    with fp32_throughout(device):
+        scorer: Scorer = fp32_throughout(device)(metric(name).load(device))
     return scorer

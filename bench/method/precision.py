@@ -1,4 +1,4 @@
-"""What fp32 means on a GPU."""
+"""What fp32 means: on a GPU, and amid a caller's own settings."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,3 +27,15 @@ def ieee_fp32() -> Iterator[None]:
     finally:
         for backend, precision in zip(backends, before, strict=True):
             backend.fp32_precision = precision
+
+
+@contextmanager
+def fp32_throughout(device: str) -> Iterator[None]:
+    """As ieee_fp32, and whatever surrounds it: no autocast on the device, fp32 as default dtype."""
+    before = torch.get_default_dtype()
+    with ieee_fp32(), torch.autocast(torch.device(device).type, enabled=False):
+        try:
+            torch.set_default_dtype(torch.float32)
+            yield
+        finally:
+            torch.set_default_dtype(before)

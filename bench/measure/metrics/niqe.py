@@ -5,8 +5,8 @@ Processing Letters 2013, with the parameters of the authors' release (not those 
 They are tables/niqe_pristine.csv, to the last bit; their notice lies beside it.
 
 Half of the features count signs. In flat windows the release counts those of its rounding errors,
-which no other program can repeat; a coefficient there is 0 here and has no sign. So the value is the
-same on every machine, and within 0.6 % of the release's on the five pictures where that is known.
+which no other program can repeat; a coefficient there is 0 here and has no sign. So the value is
+the same on every machine, and within 0.6 % of the release's on the five pictures with known ones.
 """
 
 import math

@@ -258,7 +258,7 @@ def _value(name: str, model: Any, images: list[Image], device: str) -> float:
     import torch
 
     try:
-        with _contained(), _offline():
+        with _contained(), _offline(), _fp32_as_it_is():
             torch.manual_seed(0)  # some metrics look at random crops
             np.random.seed(0)
             value = float(model(*(_tensor(image, device) for image in images)))
@@ -337,6 +337,32 @@ def _offline() -> Iterator[None]:
         mock.patch.object(socket.socket, "connect", refused(socket.socket.connect)),
         mock.patch.object(constants, "HF_HUB_OFFLINE", True),
     ):
+        yield
+
+
+@contextlib.contextmanager
+def _fp32_as_it_is() -> Iterator[None]:
+    """Lets pyiqa set what it asks of cuDNN and no more.
+
+    `torch.backends.cudnn.flags` would switch TF32 on besides, and raises an error where it is off
+    for convolutions alone, as it is while networks measure.
+    """
+    from unittest import mock
+
+    import torch
+
+    @contextlib.contextmanager
+    def flags(**asked: bool) -> Iterator[None]:
+        before = {name: getattr(torch.backends.cudnn, name) for name in asked}
+        try:
+            for name, value in asked.items():
+                setattr(torch.backends.cudnn, name, value)
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(torch.backends.cudnn, name, value)
+
+    with mock.patch.object(torch.backends.cudnn, "flags", flags):
         yield
 
 
