@@ -1,6 +1,7 @@
 """smooth_noise and edge_sharpness on pictures made blurred, sharp and noisy by known amounts."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from skimage import data as skimage_data
 
 from bench.data.pixels import Image
 from bench.errors import Unscorable
-from bench.measure.metrics import metric
+from bench.measure.metrics import cleanness, metric
 from bench.measure.metrics.cleanness import edge_sharpness, smooth_noise
 from bench.measure.protocol import protocol
 
@@ -141,3 +142,18 @@ def test_they_are_metrics_of_their_own_names() -> None:
     for name, function in (("smooth_noise", smooth_noise), ("edge_sharpness", edge_sharpness)):
         scorer = metric(name).load("cpu")
         assert scorer(hr, hr, FULL, 1) == function(hr, hr, FULL, 1)
+
+
+def test_ties_and_thresholds_are_not_decided_by_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ramp of just SMOOTH levels a pixel, and steps whose gradient has two equal peaks."""
+    hr = np.tile(np.clip(2 * np.arange(160), 0, 200).astype(np.uint8), (220, 1))
+    hr[110:] = np.where(np.arange(160) // 32 % 2, 180, 20)
+    sr = np.roll(hr // 2, 1, axis=1) + hr // 2
+    wanted, drawn, exact = scores(sr, hr), np.random.default_rng(0), cleanness.filter_valid
+
+    def otherwise(image: Any, taps: Any) -> Any:
+        filtered = exact(image, taps)
+        return filtered * (1 + drawn.uniform(-1e-15, 1e-15, filtered.shape))
+
+    monkeypatch.setattr(cleanness, "filter_valid", otherwise)
+    assert scores(sr, hr) == pytest.approx(wanted, rel=1e-9, abs=0)

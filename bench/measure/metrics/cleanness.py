@@ -78,18 +78,23 @@ def _smooth(original: Plane) -> Mask:
     taps = gaussian_taps(9, 1.5)
     edged = np.pad(original, len(taps) // 2 + 1, mode="edge")
     x, y = _slopes(filter_valid(edged, taps))
-    steep = (np.hypot(x, y) >= SMOOTH).astype(np.float32)
+    steep = (_size(x, y) >= SMOOTH).astype(np.float32)
     return np.asarray(filter_valid(steep, np.ones(2 * _REACH + 1)) == 0)
 
 
 def _edges(original: Plane) -> tuple[Mask, Plane, Plane]:
     """Which pixels of the inner ones are edges, and the gradient's direction there, of length 1."""
     x, y = _slopes(filter_valid(original, gaussian_taps(7, 1.0)))
-    size = np.hypot(x, y)
+    size = _size(x, y)
     largest = _largest(size, _inner(x, 1), _inner(y, 1))
     x, y, size = _inner(x, 1), _inner(y, 1), _inner(size, 1)
     length = np.maximum(size, 1e-9)
     return largest & (size > EDGE), x / length, y / length
+
+
+def _size(x: Plane, y: Plane) -> Plane:
+    """The gradient's, without rounding errors: steps have equal peaks, ramps lie on thresholds."""
+    return np.asarray(np.round(np.hypot(x, y), 9))
 
 
 def _largest(size: Plane, x: Plane, y: Plane) -> Mask:
