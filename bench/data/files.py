@@ -1,13 +1,14 @@
-"""Digests of files, remembered across processes: what has not changed is not read again."""
+"""Files: their names as text, writing whole or not at all, digests that outlive the process."""
 
 import contextlib
 import hashlib
 import os
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from bench.data.roots import home
 
@@ -25,6 +26,40 @@ class _State(NamedTuple):
 
 
 _known: dict[_State, str] = {}
+
+
+def as_text(name: str) -> str:
+    r"""Returns a file's name as text that can be encoded: bytes that are no UTF-8 are escaped.
+
+    >>> as_text("caf\udce9"), as_text("café")
+    ('caf\\xe9', 'café')
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+@contextlib.contextmanager
+def whole(path: Path, *, sync: bool = False) -> Iterator[IO[bytes]]:
+    """Yields a new file that takes the place of `path` once it is written; if it never is, it goes.
+
+    Until then its name is short, whatever the length of the other. sync: forces it to the disk.
+    Raises OSError that names `path`.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(6)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            yield file
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):
+            error.filename, error.filename2 = str(path), None
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def file_digests(paths: Iterable[Path]) -> dict[Path, str]:
@@ -61,7 +96,7 @@ def _database() -> Path:
 def _recalled(states: Sequence[_State]) -> dict[_State, str]:
     if not _database().is_file():
         return {}
-    paths = [state.path for state in states]
+    paths = [state.path for state in states if as_text(state.path) == state.path]
     rows: dict[_State, str] = {}
     with _forgiven(), contextlib.closing(sqlite3.connect(_database(), timeout=1)) as database:
         for first in range(0, len(paths), _AT_ONCE):
@@ -74,7 +109,11 @@ def _recalled(states: Sequence[_State]) -> dict[_State, str]:
 
 def _remember(read: dict[_State, str]) -> None:
     newest = time.time_ns() - int(_SETTLED * 1e9)
-    rows = [(*state, digest) for state, digest in read.items() if state.modified < newest]
+    rows = [
+        (*state, digest)
+        for state, digest in read.items()
+        if state.modified < newest and as_text(state.path) == state.path  # SQLite holds text alone
+    ]
     if not rows:
         return
     with _forgiven():

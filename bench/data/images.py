@@ -1,6 +1,5 @@
 """Image files to arrays and back. What cannot be read exactly as stored is refused by name."""
 
-import os
 import struct
 import threading
 import unicodedata
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.data.files import as_text, whole
 from bench.data.pixels import Image
 from bench.errors import BenchError
 
@@ -57,10 +57,8 @@ def write_image(path: Path, image: Image) -> None:
 
     if image.dtype != np.uint8:
         raise TypeError(f"write_image takes uint8, got {image.dtype}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    PIL.Image.fromarray(image).save(temporary, format="PNG", compress_level=1)
-    os.replace(temporary, path)
+    with whole(path) as file:
+        PIL.Image.fromarray(image).save(file, format="PNG", compress_level=1)
 
 
 def image_files(folder: Path) -> dict[str, Path]:
@@ -75,10 +73,11 @@ def image_files(folder: Path) -> dict[str, Path]:
 
 
 def scan_images(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """Returns (stem -> file of every image, sorted by stem; a line for each file to remove).
+    r"""Returns (stem -> file of every image, sorted by stem; a line for each file to remove).
 
     Hidden files, folders and other files do not count. Stems are in Unicode's NFC form, so that a
-    name from a Mac is the same name. Raises BenchError for a folder without images.
+    name from a Mac is the same name; bytes that are no UTF-8 are escaped, as in "caf\xe9". Raises
+    BenchError for a folder without images.
     """
     files: dict[str, Path] = {}
     problems = []
@@ -86,7 +85,7 @@ def scan_images(folder: Path) -> tuple[dict[str, Path], list[str]]:
     for path in entries:
         if not is_image(path):
             continue
-        stem = unicodedata.normalize("NFC", path.stem)
+        stem = unicodedata.normalize("NFC", as_text(path.stem))
         if stem in files:
             problems.append(
                 f"{path}: has the same stem as {files[stem].name}, so it is not clear which "
