@@ -160,6 +160,7 @@ class Tracking:
             Metric(_name_of(name), _finite(value), now, step)
             for step, values in points
             for name, value in values.items()
+            if not math.isnan(value)  # MLflow would show it as a value; the record says why
         ]
         for begin in range(0, len(metrics), 1000):
             self._client.log_batch(run, metrics=metrics[begin : begin + 1000])
