@@ -23,7 +23,7 @@ from bench.data.images import read_image, write_image
 from bench.data.pairs import Pair
 from bench.data.pixels import Image, Input
 from bench.errors import BenchError
-from bench.measure import meter, pairing, scoring
+from bench.measure import meter, pairing, pool, scoring
 from bench.measure.evaluate import Evaluated, evaluate
 from bench.measure.meter import Meter
 from bench.measure.metrics import metric, score_image
@@ -235,6 +235,20 @@ def test_the_next_pictures_are_restored_while_others_are_scored(six: Benchmark) 
     for first, second in zip(alone, together, strict=True):
         assert first.stem == second.stem
         assert np.array_equal(first.sr, second.sr) and np.array_equal(first.lr, second.lr)
+
+
+def test_few_large_pictures_wait_to_be_scored(
+    six: Benchmark, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first, *_) = six.pairs
+    lr, hr = first.lr(), first.hr()
+    monkeypatch.setattr(pool, "_HELD", 2 * (lr.nbytes + 2 * hr.nbytes))  # LR, SR and HR of two
+    events, _ = watched(six, 2, restoring(Bicubic(scale=2)))
+    waiting = [
+        events[:n].count(f"restored in {os.getpid()}") - events[:n].count("scored")
+        for n in range(len(events) + 1)
+    ]
+    assert max(waiting) == 3
 
 
 def scorers() -> list[int]:

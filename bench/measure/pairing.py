@@ -52,6 +52,7 @@ class Task:
     sr: Path
     size: Size
     hr: Reference | None = None
+    held = 0
 
     def read(self) -> tuple[Image, Image | None]:
         """Returns (restored image, the part of its reference that is compared).

@@ -14,7 +14,8 @@ from bench.errors import BenchError
 from bench.measure.processes import no_main_module
 from bench.measure.scoring import Job, Outcome, Scoring
 
-_AHEAD = 4  # images handed to each process before it asks: bounds what waits in memory
+_AHEAD = 4  # images handed to each process before it asks
+_HELD = 2**29  # bytes of pictures that wait in memory; a larger one waits alone
 _FEW = 4  # images up to which starting processes costs more than it saves
 _ENVIRONMENT = {
     # each process has one core: threads of NumPy and OpenCV on top would only get in the way
@@ -67,7 +68,7 @@ class Pool:
                 continue
             with no_main_module(), _uninterrupted():
                 waiting[self._started().submit(scoring.compute, job)] = job
-            if len(waiting) >= self._workers * _AHEAD:
+            while len(waiting) >= self._workers * _AHEAD or _held(waiting.values()) > _HELD:
                 yield from finished()
         while waiting:
             yield from finished()
@@ -116,6 +117,10 @@ def _uninterrupted() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
     if heard:
         raise KeyboardInterrupt
+
+
+def _held(jobs: Iterable[Job]) -> int:
+    return sum(job.task.held for job in jobs)
 
 
 def end_with_parent() -> None:

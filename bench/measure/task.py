@@ -19,6 +19,11 @@ class Task(Protocol):
     @property
     def stem(self) -> str: ...
 
+    @property
+    def held(self) -> int:
+        """Bytes of pixels that it keeps in memory."""
+        ...
+
     def read(self) -> tuple[Image, Image | None]:
         """Returns (SR, HR). Raises BenchError for a file that is broken."""
         ...
@@ -40,6 +45,10 @@ class Restored:
     lr: Input
     sr: Image
     hr: Image | None
+
+    @property
+    def held(self) -> int:
+        return sum(image.nbytes for image in (self.lr, self.sr, self.hr) if image is not None)
 
     def read(self) -> tuple[Image, Image | None]:
         return self.sr, self.hr
