@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from bench.measure.metrics import METRICS, metric
+from bench.records import digest
 from bench.records.digest import NOT_FOLLOWED, code_digest, forget_code, reached_from
 
 SOURCE = '''
@@ -73,7 +74,7 @@ def digest_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
         importlib.invalidate_caches()
         return importlib.import_module(name)
 
-    def digest(pick: str = "root", old: str = "", new: str = "", helpers: str = HELPERS) -> str:
+    def digest_(pick: str = "root", old: str = "", new: str = "", helpers: str = HELPERS) -> str:
         assert not old or SOURCE.count(old) == 1
         load("own_helpers", helpers)
         module = load("own_module", SOURCE.replace(old, new) if old else SOURCE)
@@ -83,7 +84,7 @@ def digest_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
             root = getattr(root, part)
         return code_digest(root)  # type: ignore[arg-type]
 
-    return digest
+    return digest_
 
 
 @pytest.mark.parametrize(
@@ -130,6 +131,18 @@ def test_a_method_of_a_class_may_stand_alone(digest_of) -> None:
     assert digest_of("Box.area", *changed) == digest_of("Box.area")
     assert digest_of("Box", *changed) != digest_of("Box")
     assert digest_of("Box.area", "self.size ** 2", "self.size") != digest_of("Box.area")
+
+
+def test_a_call_that_only_lets_something_through_counts_for_nothing(
+    digest_of, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = digest_of()
+    call = ("scale = 3  # hides", "scale = 3; aside(x)  # hides")
+    assert digest_of("root", *call) != before
+    monkeypatch.setattr(digest, "DECIDE_NOTHING", frozenset({"aside"}))
+    assert digest_of("root", *call) == before
+    used = ("scale = 3  # hides", "scale = aside(x)  # hides")
+    assert digest_of("root", *used) != before
 
 
 def test_what_a_module_does_when_it_is_imported_counts(digest_of) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from bench.data import images
 from bench.data.benchmark import open_benchmark
 from bench.data.catalog import DATASETS, SELFEXSR, Layout
 from bench.data.degrade import imresize
@@ -217,7 +218,7 @@ def test_an_upright_mark_and_a_bitmap_are_read(tmp_path: Path) -> None:
 def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_image(tmp_path / "large.png", photo())
     for limit in (200, 100):  # Pillow warns above the limit, and raises above twice the limit
-        monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", limit)
+        monkeypatch.setattr(images, "LARGEST", limit)
         with pytest.raises(BenchError, match=r"large\.png: too large"):
             read_image(tmp_path / "large.png")
 

@@ -36,6 +36,10 @@ NOT_FOLLOWED = frozenset(
 )
 """Names in bench at which the way ends, unless it begins there."""
 
+DECIDE_NOTHING = frozenset({"admit_large_pictures"})
+"""Functions of which a call that stands alone counts for nothing: they decide whether there is a
+result, and not which."""
+
 FILES_ONLY = frozenset({"bench.data.weights", "bench.data.roots", "bench.records.store"})
 """Modules that find and keep files: which file it was stands in a key by its digest."""
 
@@ -229,6 +233,14 @@ def _is_docstring(node: ast.AST) -> bool:
     )
 
 
+def _decides_nothing(node: ast.AST) -> bool:
+    """Whether it is a statement that calls one of DECIDE_NOTHING."""
+    match node:
+        case ast.Expr(value=ast.Call(func=ast.Name(id=name))):
+            return name in DECIDE_NOTHING
+    return False
+
+
 # --- what a definition uses --------------------------------------------------------------------
 
 
@@ -313,6 +325,10 @@ class _Uses(ast.NodeVisitor):
     def visit_Raise(self, node: ast.Raise) -> None:
         """What an error says decides nothing."""
 
+    def visit_Expr(self, node: ast.Expr) -> None:
+        if not _decides_nothing(node):
+            self.visit(node.value)
+
     def visit_Import(self, node: ast.Import) -> None:
         self.local[-1].update(_imports(node, self.name))
 
@@ -391,7 +407,8 @@ def _tree(definition: Definition) -> str:
 
 def _plain(node: Any) -> Any:
     if isinstance(node, list):
-        return [_plain(item) for item in node if not _is_docstring(item)]
+        counting = [item for item in node if not _decides_nothing(item)]
+        return [_plain(item) for item in counting if not _is_docstring(item)]
     if not isinstance(node, ast.AST):
         return node
     fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
