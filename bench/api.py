@@ -6,6 +6,7 @@ run_study(study)
 scores = load_scores("gamma")     # one row for each image and metric
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +16,10 @@ import torch
 
 from bench.data import sets
 from bench.data.benchmark import Benchmark, open_benchmark
-from bench.data.images import read_image, write_image
+from bench.data.images import image_files, read_image, write_image
+from bench.data.png import write_bands
 from bench.data.roots import home
-from bench.errors import BenchError
+from bench.errors import BenchError, NoPicture
 from bench.look.check import load_study
 from bench.measure.evaluate import Evaluated, evaluate, rows_of
 from bench.measure.folder import score_folder
@@ -27,9 +29,10 @@ from bench.measure.protocol import protocol as find_protocol
 from bench.measure.protocol import usual_protocol
 from bench.measure.scores import ScoreStore
 from bench.method.contract import Method
+from bench.method.faults import faults_told
 from bench.method.loading import build_method, find_method
 from bench.method.published import must_be_given, resolve_weights
-from bench.method.restoring import picture_of, restoring
+from bench.method.restoring import bands_of, restoring, scale_of
 from bench.method.weights import load_weights
 from bench.records.cell import Cell, Score, label_of, load_scores
 from bench.report.render import write_report
@@ -232,25 +235,50 @@ def restore_images(
     parameters: Mapping[str, Any] | None = None,
     weights: Path | str | None = None,
     tile: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Path]:
     """Restores pictures and writes them as 8-bit PNG into `out`; returns the paths.
 
-    tile: LR pixels a side; None decides by the image's size. Raises BenchError for unreadable
-    pictures and for two of the same stem, before anything is written.
+    images: files, and folders for all pictures in them. Memory is that of one picture. tile: LR
+    pixels a side; None decides by the image's size. progress: called with the pictures done and
+    their number. Raises BenchError for unreadable pictures and for two of the same stem, before
+    anything is written; and for what the method makes of one that is no picture.
     """
-    stems = [image.stem for image in images]
-    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
-    if twice:
-        raise BenchError(f"several pictures would become {out / (twice[0] + '.png')}: rename one.")
-    for image, stem in zip(images, stems, strict=True):
-        if image.resolve() == (out / f"{stem}.png").resolve():
-            raise BenchError(f"{image}: would be overwritten. Choose another folder for --out.")
+    files = _pictures(images)
+    targets = _targets(files, out)
     method = prepare_method(path, parameters or {}, weights)
-    pictures = [read_image(image) for image in images]
-    written = []
-    for stem, lr in zip(stems, pictures, strict=True):
-        options = {} if tile is None else {"tile": tile, "whole": tile}
-        sr = picture_of(method, lr, **options)
-        written.append(out / f"{stem}.png")
-        write_image(written[-1], sr)
-    return written
+    for file in files[1:]:
+        read_image(file)  # whether it can be; the first is read before anything is written
+    for done, (file, target) in enumerate(zip(files, targets, strict=True)):
+        try:
+            _restore(method, file, target, tile)
+        except NoPicture as error:
+            kept = f" {done} of {len(files)} pictures are in {out}." if done else ""
+            raise BenchError(f"{file}: {error}.{kept}") from error
+        progress(done + 1, len(files))
+    return targets
+
+
+def _pictures(images: Sequence[Path]) -> list[Path]:
+    """The files, and those in the folders."""
+    inside = [image_files(path).values() if path.is_dir() else [path] for path in images]
+    return [file for files in inside for file in files]
+
+
+def _targets(files: Sequence[Path], out: Path) -> list[Path]:
+    """Where each file's restoration goes."""
+    targets = [out / f"{file.stem}.png" for file in files]
+    for target, count in Counter(targets).items():
+        if count > 1:
+            raise BenchError(f"several pictures would become {target}: rename one.")
+    for file, target in zip(files, targets, strict=True):
+        if file.resolve() == target.resolve():
+            raise BenchError(f"{file}: would be overwritten. Choose another folder for --out.")
+    return targets
+
+
+def _restore(method: Method, file: Path, target: Path, tile: int | None) -> None:
+    lr = read_image(file)
+    options = {} if tile is None else {"tile": tile, "whole": tile}
+    with faults_told(method, scale_of(method)):
+        write_bands(target, bands_of(method, lr, **options))

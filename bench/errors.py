@@ -14,6 +14,10 @@ class BenchError(Exception):
     """
 
 
+class NoPicture(BenchError):
+    """A method's fault: what it made of a picture is none. Names the method and not the picture."""
+
+
 class Diverged(Exception):
     """A training whose loss is not finite or has exploded: a result, not a bug."""
 

@@ -218,9 +218,9 @@ class Returns(Method):
 @pytest.mark.parametrize(
     ("method", "what"),
     [
-        (Returns((1, 3, 34, 24)), "the restored picture is 24x34x3, HR is 26x34x3"),
-        (Returns((1, 3, 17, 13)), "the restored picture is 13x17x3, HR is 26x34x3"),
-        (Returns((1, 1, 34, 26)), r"Returns made \(1, 1, 34, 26\), not \(1, 3, H, W\)"),
+        (Returns((1, 3, 34, 24)), r"made \(1, 3, 34, 24\) .*, not \(1, 3, 34, 26\)"),
+        (Returns((1, 3, 17, 13)), r"made \(1, 3, 17, 13\) .*, not \(1, 3, 34, 26\)"),
+        (Returns((1, 1, 34, 26)), r"made \(1, 1, 34, 26\) .*, not \(1, 3, 34, 26\)"),
         (Returns((1, 3, 34, 26), math.nan), "not finite"),
         (Returns((1, 3, 34, 26), math.inf), "not finite"),
     ],
@@ -229,7 +229,7 @@ class Returns(Method):
 def test_what_cannot_be_scored_names_the_image(
     small_sets: Path, tmp_path: Path, saved: Callable[..., Measured], method: Method, what: str
 ) -> None:
-    with pytest.raises(ValueError, match=f"^set14/comic: .*{what}"):
+    with pytest.raises(BenchError, match=rf"^set14/comic: test_evaluate\.Returns: .*{what}"):
         saved(method, "set14")
     assert not (tmp_path / "out").exists()
 

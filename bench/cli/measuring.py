@@ -262,13 +262,29 @@ def restore(
 ) -> int:
     """Restores pictures with a METHOD into a folder, as PNG.
 
+    IMAGES are files, and folders for all pictures in them.
+
     METHOD is a dotted path, or STUDY/TRIAL for one that a sweep has trained, such as
     gamma/edsr_nima-t003-s0.
     """
     from bench.api import restore_images
+    from bench.data.images import other_files
+    from bench.terminal.counter import Counter
 
-    for path in restore_images(
-        method, images, out, parameters=parameters(params), weights=weights, tile=tile
-    ):
+    for folder in filter(Path.is_dir, images):
+        if others := [path.name for path in other_files(folder)]:
+            more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+            click.echo(f"{folder}: no pictures: {', '.join(others[:5])}{more}", err=True)
+    with Counter(f"restoring with {method}") as counter:
+        written = restore_images(
+            method,
+            images,
+            out,
+            parameters=parameters(params),
+            weights=weights,
+            tile=tile,
+            progress=counter,
+        )
+    for path in written:
         click.echo(path)
     return 0

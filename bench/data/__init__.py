@@ -15,6 +15,7 @@ __all__ = [
     "mapped",
     "pairs",
     "pixels",
+    "png",
     "roots",
     "sets",
     "weights",

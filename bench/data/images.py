@@ -105,6 +105,15 @@ def scan_images(folder: Path) -> tuple[dict[str, Path], list[str]]:
     return dict(sorted(files.items())), problems
 
 
+def other_files(folder: Path) -> list[Path]:
+    """Returns the files of a folder that are no images, hidden ones apart, sorted.
+
+    Raises BenchError if it cannot be listed.
+    """
+    shown = [path for path in folder_entries(folder) if not path.name.startswith(".")]
+    return [path for path in shown if path.is_file() and not is_image(path)]
+
+
 def is_image(path: Path) -> bool:
     """Whether a file's name is that of an image; it may be broken."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()

@@ -10,7 +10,7 @@ from bench.data.benchmark import Benchmark
 from bench.data.images import read_image, scan_images
 from bench.data.pairs import Pair
 from bench.data.pixels import Image, Input
-from bench.errors import BenchError
+from bench.errors import BenchError, NoPicture
 from bench.measure.meter import Meter
 from bench.measure.metrics import ImageScore
 from bench.measure.protocol import protocol as find_protocol
@@ -19,7 +19,7 @@ from bench.records.cell import Score, UsedDataset
 
 _EMPTY = np.empty((0, 0, 3), np.uint8)
 Restore = Callable[[Pair], tuple[Input, Image]]
-"""A pair of a benchmark -> its LR, and SR as 8 bits. Raises ValueError for what is no picture."""
+"""A pair of a benchmark -> its LR, and SR as 8 bits. Raises NoPicture for what is none."""
 
 
 class Evaluated(NamedTuple):
@@ -48,7 +48,8 @@ def evaluate(
     """Yields each image of a benchmark with its scores, as they are finished.
 
     Pictures are restored in this process while others are scored beside it. metrics: some of the
-    meter's; None: all. Raises ValueError for a restored picture of another size than HR's.
+    meter's; None: all. Raises BenchError, which names the image, for what is no picture and for one
+    of another size than HR's.
     """
     rules = find_protocol(protocol)
     tasks = (_restored(restore, benchmark, pair) for pair in benchmark.pairs)
@@ -65,13 +66,13 @@ def _restored(restore: Restore, benchmark: Benchmark, pair: Pair) -> Restored:
     hr = pair.hr() if pair.has_hr else None
     try:
         lr, sr = restore(pair)
-    except ValueError as error:
-        raise ValueError(f"{place}: {error}") from None
+    except NoPicture as error:
+        raise BenchError(f"{place}: {error}.") from error
     # one channel would broadcast into a plausible score
     size = hr.shape[:2] if hr is not None else tuple(benchmark.scale * n for n in lr.shape[:2])
     if sr.shape[:2] != size or (sr.ndim != 3 and (hr is None or hr.ndim == 3)):
         sizes = ["x".join(map(str, (w, h, *c))) for h, w, *c in (sr.shape, (*size, 3))]
-        raise ValueError(f"{place}: the restored picture is {sizes[0]}, HR is {sizes[1]}")
+        raise BenchError(f"{place}: the restored picture is {sizes[0]}, HR is {sizes[1]}.")
     return Restored(pair.stem, lr, sr, hr)
 
 

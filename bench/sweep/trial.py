@@ -30,6 +30,7 @@ from bench.measure.metrics import examinations_of, labels_of, metric
 from bench.measure.protocol import protocol
 from bench.measure.scores import ScoreStore
 from bench.method.contract import Method
+from bench.method.faults import gpu_is_lost
 from bench.method.restoring import restoring
 from bench.records.cell import Cell, Score, TrainedStage, UsedDataset, label_of
 from bench.records.store import Store
@@ -111,17 +112,6 @@ def run_trial(job: Job) -> Iterator[Event]:
             **vars(result),
         )
     )
-
-
-def gpu_is_lost(error: Exception) -> bool:
-    """Whether an error is the GPU's or its driver's: after it the process can compute no more.
-
-    Memory that does not suffice is no such error: it would not suffice the next time either.
-    """
-    if isinstance(error, torch.OutOfMemoryError) or not isinstance(error, RuntimeError):
-        return False
-    words = ("CUDA error", "cuDNN error", "NCCL error", "device-side assert")
-    return isinstance(error, torch.AcceleratorError) or any(w in str(error) for w in words)
 
 
 def _train_and_measure(job: Job, result: Result) -> Iterator[Event]:
@@ -227,7 +217,8 @@ def _objectives(study: Study, scale: int, restore: Restore, meter: Meter) -> dic
     chosen, dataset = study.select.objectives, study.select.dataset
     rules = protocol(protocol_of(study, dataset))
     benchmark = open_benchmark(dataset, scale, study.task.degradation)
-    images = list(evaluate(restore, benchmark, meter, rules.name, chosen))
+    measured = evaluate(restore, benchmark, meter, rules.name, chosen)
+    images = [image.without_pixels() for image in measured]
     reasons = [f"{n}: {why}" for n, why in meter.unavailable.items() if n in chosen]
     reasons += [
         f"{name} on {dataset}/{image.stem}: {score.why}"
