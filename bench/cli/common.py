@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from bench.data.files import as_text
 from bench.errors import BenchError
 
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
@@ -42,13 +43,15 @@ def only_json(as_json: bool) -> contextlib.AbstractContextManager[Any]:
 
 
 def print_json(value: Any) -> None:
-    """Prints one line of strict JSON: what is not a finite number is null."""
-    click.echo(json.dumps(_finite(value), allow_nan=False))
+    """Prints one line of strict JSON: what is not a finite number is null, and text is UTF-8."""
+    click.echo(json.dumps(_plain(value), allow_nan=False))
 
 
-def _finite(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return as_text(value)
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

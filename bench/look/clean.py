@@ -95,7 +95,7 @@ def _left_over(home: Path) -> dict[str, list[Path]]:
         for stage in (stage for cell in cells for stage in cell.stages):
             named |= {stage.key, stage.target, *stage.pixels}
         pictures += _pictures(place, {cell.file_name for cell in cells})
-        temporary += place.cells.glob("tmp*.tmp")
+        temporary += place.cells.glob("*.tmp")
     entries = {
         kind: [p for p in _folders(store / kind) if KEY.fullmatch(p.name) and p.name not in named]
         for kind in get_args(Kind)

@@ -4,10 +4,10 @@ import csv
 import io
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
+from bench.data.files import as_text, whole
 from bench.measure.folder import FolderScores
 from bench.measure.metrics import metric
 
@@ -18,7 +18,7 @@ def to_json(found: FolderScores) -> dict[str, Any]:
     """Returns plain values; what is not a finite number is None, with the reason."""
     shown = {name: found.why(name) for name in found.metrics}
     return {
-        "folder": str(found.folder),
+        "folder": as_text(str(found.folder)),
         "against": found.against,
         "protocol": found.protocol,
         "scale": found.scale,
@@ -47,7 +47,7 @@ def to_csv(found: FolderScores) -> str:
     for stem, scores in found.images.items():
         values = [scores[n].value if n in scores else math.nan for n in found.metrics]
         writer.writerow([stem, *("" if math.isnan(v) else repr(v) for v in values)])
-    return _text(file.getvalue())
+    return file.getvalue()
 
 
 def to_markdown(found: FolderScores) -> str:
@@ -68,14 +68,15 @@ def to_markdown(found: FolderScores) -> str:
         for cells in (header, rule, *rows)
     ]
     told = [f"- {text}" for text in remarks(found)]
-    return _text("\n".join([about(found), "", *lines, *([""] if told else []), *told]) + "\n")
+    return "\n".join([about(found), "", *lines, *([""] if told else []), *told]) + "\n"
 
 
 def about(found: FolderScores) -> str:
     """Returns the line above the table: what was compared, how, and how much of it."""
     whole = f"PARTIAL: {_part(found)}" if found.partial else str(len(found.images))
     against = f"against {found.against}" if found.against else "without reference"
-    return f"{found.folder} {against}, x{found.scale}, {found.protocol}, {whole} images"
+    folder = as_text(str(found.folder))
+    return f"{folder} {against}, x{found.scale}, {found.protocol}, {whole} images"
 
 
 def remarks(found: FolderScores) -> list[str]:
@@ -90,22 +91,15 @@ def remarks(found: FolderScores) -> list[str]:
 
 def write_answer(found: FolderScores, out: Path) -> list[Path]:
     """Writes scores.json, scores.csv and scores.md, each whole or not at all."""
-    out.mkdir(parents=True, exist_ok=True)
     texts = {
         "scores.json": json.dumps(to_json(found), indent=1) + "\n",
         "scores.csv": to_csv(found),
         "scores.md": to_markdown(found),
     }
     for name, text in texts.items():
-        temporary = out / f".{name}.{os.getpid()}.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, out / name)
+        with whole(out / name) as file:
+            file.write(text.encode())
     return [out / name for name in texts]
-
-
-def _text(text: str) -> str:
-    """What can be written as UTF-8: a file's name may have bytes that are no text."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _part(found: FolderScores) -> str:

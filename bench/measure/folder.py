@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.data.catalog import Task as Kind
+from bench.data.files import as_text
 from bench.data.roots import home
 from bench.errors import BenchError
 from bench.measure.meter import Meter
@@ -110,7 +111,7 @@ def score_folder(
     store = ScoreStore(home() / "store" / "scores.db")
     with Meter(metrics, workers=workers, store=store) as meter:
         found = FolderScores(
-            folder, dataset or (str(reference) if reference else None), rules.name, scale,
+            folder, as_text(dataset or str(reference or "")) or None, rules.name, scale,
             tuple(dict.fromkeys(metrics)), paired, labels_of(meter.names),
             {task.stem: {} for task in paired.tasks}, dict(meter.unavailable),
         )  # fmt: skip

@@ -1,15 +1,14 @@
 """What is kept of a finished trial: a Cell per method, parameters and seed; and their frame."""
 
 import hashlib
-import os
 import re
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from bench.data.files import whole
 from bench.data.roots import home
 from bench.errors import BenchError, unknown
 from bench.records.place import Place
@@ -190,7 +189,8 @@ def label_of(dataset: str) -> str:
         name += "" if begin is None else f"-{begin or 0}-{end or 'end'}"
         return f"{name}_{scale}" if scale else name
     last = re.sub(r"[^\w-]", "_", Path(dataset).expanduser().absolute().name)
-    return f"{last}-{hashlib.blake2b(dataset.encode(), digest_size=3).hexdigest()}"
+    name = dataset.encode(errors="surrogateescape")
+    return f"{last}-{hashlib.blake2b(name, digest_size=3).hexdigest()}"
 
 
 def at_scale(study: Study, cells: Iterable[Cell], scale: int) -> tuple[Study, list[Cell]]:
@@ -214,18 +214,9 @@ def at_scale(study: Study, cells: Iterable[Cell], scale: int) -> tuple[Study, li
 
 def write_cell(folder: Path, cell: Cell) -> Path:
     """Writes the record so that it is there whole or not at all; returns its path."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{cell.file_name}.json"
-    handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(cell.model_dump_json())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with whole(path, sync=True) as file:
+        file.write(cell.model_dump_json().encode())
     return path
 
 

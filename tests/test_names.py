@@ -1,0 +1,161 @@
+"""Names of files and folders as they come: bytes that are no text, the longest, quotes, lines."""
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import kit
+import numpy as np
+import pandas as pd
+import PIL.Image
+import pytest
+
+from bench.api import restore_images
+from bench.cli import main
+from bench.data.files import file_digests, whole
+from bench.data.images import image_files
+
+BICUBIC = "methods.classical.Bicubic"
+ODD = {
+    "bytes that are no UTF-8": os.fsdecode(b"caf\xe9"),
+    "255 bytes with the suffix": "n" * 251,
+    "quotes": 'it\'s "so"',
+    "two lines": "first\nsecond",
+    "a leading dash": "-dash",
+    "table and markup": "a|b <i>&amp; $x_{1}$ {stem}",
+}
+"""What is odd about a stem -> the stem."""
+
+Command = Callable[..., kit.Ended]
+
+
+@pytest.fixture
+def bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """Runs a command line in this process, in the test's own folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> kit.Ended:
+        monkeypatch.setattr(sys, "argv", ["bench", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert isinstance(ended.value.code, int)
+        return kit.Ended(ended.value.code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """Pictures of odd names, each another one."""
+    kit.write_pictures(folder := tmp_path / "odd", len(ODD))
+    for path, stem in zip(sorted(folder.iterdir()), ODD.values(), strict=True):
+        path.rename(folder / f"{stem}.png")
+    return folder
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(PIL.Image.open(path))
+
+
+def test_bytes_that_are_no_text_are_escaped_in_a_stem(tmp_path: Path) -> None:
+    for name in (b"caf\xe9.png", b"caf\xe8.png", "café.png".encode()):
+        (tmp_path / os.fsdecode(name)).touch()
+    assert list(image_files(tmp_path)) == [r"caf\xe8", r"caf\xe9", "café"]
+
+
+def test_a_set_of_odd_names_is_checked_degraded_restored_and_scored(
+    bench: Command, odd: Path
+) -> None:
+    stems = {r"caf\xe9" if "caf" in stem else stem for stem in ODD.values()}
+    assert bench("data", "check", "./odd", "--scale", "2").status == 0
+    made = bench("data", "degrade", "./odd", "--scale", "2", "--out", "odd/LR_x2")
+    assert (made.status, made.out) == (0, "odd/LR_x2: 6 files written, 0 there already\n")
+    evaluated = bench(
+        "eval", BICUBIC, "--datasets", "./odd", "--scale", "2", "--metrics", "psnr_y",
+        "--out", "sr", "--json",
+    )  # fmt: skip
+    (result,) = json.loads(evaluated.out)["results"]
+    assert result["lr"] == "published LR_x2"
+    values = {image["image"]: image["psnr_y"] for image in result["images"]}
+    assert set(values) == stems
+    (folder,) = Path("sr").iterdir()
+    scored = bench(
+        "score", str(folder), "--reference", "odd", "--scale", "2", "--metrics", "psnr_y",
+        "--out", "scores", "--json",
+    )  # fmt: skip
+    assert {image["image"]: image["psnr_y"] for image in json.loads(scored.out)["images"]} == values
+    with Path("scores/scores.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["image"]: float(row["psnr_y"]) for row in csv.DictReader(file)} == values
+    table = Path("scores/scores.md").read_text(encoding="utf-8").splitlines()[2:]
+    assert all(line.replace(r"\|", "").count("|") == 3 for line in table)
+    assert len(table) == 2 + len(ODD) + 1  # no name breaks a line
+
+
+def test_restoring_keeps_the_names(odd: Path, tmp_path: Path) -> None:
+    restore_images(BICUBIC, list(odd.iterdir()), out := tmp_path / "sr")
+    assert sorted(os.listdir(out)) == sorted(os.listdir(odd))
+
+
+def test_a_leading_dash_comes_after_two_dashes(
+    bench: Command, odd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(odd)
+    assert bench("restore", BICUBIC, "--out", "../sr", "--", "-dash.png").status == 0
+    assert os.listdir("../sr") == ["-dash.png"]
+    assert bench("explain", "--", "-dash.png", "-dash.png").status == 0
+
+
+def test_odd_names_are_recorded_and_reported(tmp_path: Path) -> None:
+    world = kit.make_world(tmp_path / "world")
+    kit.write_pictures(folder := world / "data/BSD100/HR", len(ODD), first=20)
+    for path, stem in zip(sorted(folder.iterdir()), ODD.values(), strict=True):
+        path.rename(folder / f"{stem}.png")
+    study = kit.write_study(world, "plain: {use: nets.Plain}", train="", select="", budget="")
+    ended = kit.commands().run(world, "sweep", str(study), "--out", "report")
+    assert (ended.status, ended.err.count("Traceback")) == (0, 0), ended.err
+    stems = {r"caf\xe9" if "caf" in stem else stem for stem in ODD.values()}
+    assert set(pd.read_parquet(world / "report/scores.parquet").image) == stems
+    assert set(pd.read_csv(world / "report/scores.csv").image) == stems
+    pictures = world / "home/studies/tiny/pictures/plain-s0/bsd100"
+    assert {path.stem for path in pictures.iterdir()} == stems
+
+
+def test_a_folder_whose_name_is_no_text_is_measured(bench: Command, odd: Path) -> None:
+    odd.rename(folder := odd.with_name(os.fsdecode(b"d\xe9")))
+    ended = bench(
+        "eval", BICUBIC, "--datasets", f"./{folder.name}", "--scale", "2", "--metrics", "psnr_y",
+        "--out", "sr", "--json",
+    )  # fmt: skip
+    assert json.loads(ended.out.encode("ascii"))["results"][0]["dataset"] == r"./d\xe9"
+
+
+def test_digests_of_odd_names_are_taken_twice(odd: Path) -> None:
+    for path in odd.iterdir():
+        os.utime(path, (1, 1))  # old enough to be remembered
+    digests = file_digests(odd.iterdir())
+    assert len(set(digests.values())) == len(ODD) and file_digests(odd.iterdir()) == digests
+
+
+# --- writing whole or not at all ------------------------------------------------------------------
+
+
+def test_what_is_not_written_to_its_end_is_not_there(tmp_path: Path) -> None:
+    (path := tmp_path / "file").write_text("before")
+    with pytest.raises(KeyboardInterrupt), whole(path) as file:
+        file.write(b"half")
+        raise KeyboardInterrupt
+    assert (path.read_text(), os.listdir(tmp_path)) == ("before", ["file"])
+
+
+def test_an_error_names_the_file_that_is_meant(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught, whole(path := tmp_path / ("n" * 256)):
+        pass
+    assert caught.value.filename == str(path) and not os.listdir(tmp_path)
+    with pytest.raises(OSError) as caught, whole(path := tmp_path / "file"):
+        raise OSError(28, "No space left on device")
+    assert caught.value.filename == str(path)
