@@ -12,11 +12,19 @@ import numpy as np
 import pandas as pd
 import PIL.Image
 import pytest
+import torch
 
 from bench.api import restore_images
 from bench.cli import main
 from bench.data.files import file_digests, whole
 from bench.data.images import image_files
+from bench.data.roots import data_root, home, weights_root
+from bench.data.weights import digest, torch_hub
+from bench.look.check import load_study
+from bench.method.published import resolve_weights
+from bench.study.fields import MethodSection
+from bench.sweep.rows import folder_of, weights_digest
+from methods.classical import Bicubic
 
 BICUBIC = "methods.classical.Bicubic"
 ODD = {
@@ -159,3 +167,70 @@ def test_an_error_names_the_file_that_is_meant(tmp_path: Path) -> None:
     with pytest.raises(OSError) as caught, whole(path := tmp_path / "file"):
         raise OSError(28, "No space left on device")
     assert caught.value.filename == str(path)
+
+
+# --- the home folder ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder with pictures and weights; it is not the current one."""
+    monkeypatch.setenv("HOME", str(folder := tmp_path / "somebody"))
+    kit.write_pictures(folder / "pictures", 2)
+    kit.write_pictures(folder / "sets/Set5/HR", 2)
+    torch.save({}, folder / "net.pth")
+    (tmp_path / "here").mkdir()
+    return folder
+
+
+def test_a_tilde_is_the_home_folder_in_the_environment(
+    at_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("BENCH_HOME", "BENCH_DATA", "BENCH_WEIGHTS", "TORCH_HOME"):
+        monkeypatch.setenv(name, f"~/{name}")
+    found = home(), data_root(), weights_root(), torch_hub().parent
+    names = ("BENCH_HOME", "BENCH_DATA", "BENCH_WEIGHTS", "TORCH_HOME")
+    assert found == tuple(at_home / name for name in names)
+
+
+def test_a_tilde_is_the_home_folder_in_every_option(
+    bench: Command, at_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell leaves it as it is in --out=~/x, in quotes and in a file."""
+    monkeypatch.setenv("BENCH_HOME", "~/bench")
+    at = ("--scale", "2", "--metrics", "psnr_y")
+    ends = [
+        bench("data", "check", "~/pictures"),
+        bench("data", "degrade", "~/pictures", "--scale", "2", "--out=~/lr"),
+        bench("restore", BICUBIC, "~/lr/00.png", "~/lr/01.png", "--out=~/sr"),
+        bench("score", "~/sr", "--reference=~/pictures", "--out=~/scores", *at),
+        bench("score", "~/sr", "--dataset=~/pictures", *at),
+        bench("explain", "~/sr/00.png", "~/pictures/00.png"),
+        bench("eval", BICUBIC, "--datasets", "~/pictures", "--out=~/evaluated", *at),
+    ]
+    assert [ended.status for ended in ends] == [0] * len(ends), ends
+    made = {"lr", "sr", "scores", "evaluated", "bench"}
+    assert made < {path.name for path in at_home.iterdir()}
+    assert sorted(os.listdir()) == ["here", "somebody"]
+
+
+def test_a_tilde_is_the_home_folder_in_a_study(at_home: Path) -> None:
+    section = MethodSection(folder="~/pictures")
+    study = load_study(write_folder_study(at_home, "~/pictures"))
+    assert folder_of(section, ("set5", 2), study) == at_home / "pictures"
+    assert resolve_weights(Bicubic, "~/net.pth") == at_home / "net.pth"
+    assert weights_digest(Bicubic, "~/net.pth", 2) == digest(at_home / "net.pth")
+
+
+def write_folder_study(folder: Path, pictures: str) -> Path:
+    return kit.write_study(
+        folder, f"made: {{folder: {pictures}}}", train="", select="", budget="",
+        evaluate=f"{{datasets: [{pictures}], metrics: [psnr_y]}}",
+    )  # fmt: skip
+
+
+def test_the_home_of_nobody_is_a_message(bench: Command, at_home: Path) -> None:
+    ended = bench("restore", BICUBIC, "~/pictures/00.png", "--out", "~nobody-is-called-so/sr")
+    assert ended.status == 2 and "Traceback" not in ended.err
+    assert "nobody here is called 'nobody-is-called-so'" in ended.err
+    assert "write ./~nobody-is-called-so/sr" in ended.err

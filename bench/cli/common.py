@@ -5,13 +5,24 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from bench.data.files import as_text
+from bench.data.roots import user_path
 from bench.errors import BenchError
 
+
+class _UserPath(click.Path):
+    """A path, from the home folder where it begins with "~"."""
+
+    def convert(self, value: Any, *context: Any) -> Path:
+        return user_path(value)
+
+
+PATH = _UserPath()
 JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 PARAM = click.option(
     "--param", "params", multiple=True, metavar="K=V", help="A hyper-parameter of the method."

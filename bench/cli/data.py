@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from bench.cli.common import JSON, print_json
+from bench.cli.common import JSON, PATH, print_json
 
 
 @click.group()
@@ -46,7 +46,7 @@ def data_check(names: tuple[str, ...], scale: int | None, as_json: bool) -> int:
 @data.command("degrade")
 @click.argument("source")
 @click.option("--scale", type=click.IntRange(1, 8), required=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True)
+@click.option("--out", type=PATH, required=True)
 @click.option("--degradation", default="bicubic", show_default=True)
 @JSON
 def data_degrade(source: str, scale: int, out: Path, degradation: str, as_json: bool) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bench.cli.common import JSON, PARAM, WEIGHTS, names, only_json, parameters, print_json
+from bench.cli.common import JSON, PARAM, PATH, WEIGHTS, names, only_json, parameters, print_json
 from bench.errors import BenchError
 
 
@@ -23,7 +23,7 @@ from bench.errors import BenchError
 @WEIGHTS
 @PARAM
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N images of each set.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the restored images.")
+@click.option("--out", type=PATH, help="Folder for the restored images.")
 @JSON
 def evaluate(
     method: str,
@@ -155,8 +155,8 @@ def _print_results(
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--reference", type=click.Path(path_type=Path), help="Folder of originals.")
+@click.argument("folder", type=PATH)
+@click.option("--reference", type=PATH, help="Folder of originals.")
 @click.option("--dataset", help="Name or folder of a benchmark set, instead of --reference.")
 @click.option("--scale", type=click.IntRange(1, 8), required=True)
 @click.option("--metrics", default="psnr_y,ssim_y,niqe", show_default=True, metavar="M,N")
@@ -165,7 +165,7 @@ def _print_results(
     "--template", default="{stem}", show_default=True, help="Stem of a restored file, from HR's."
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Processes [one a core].")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for scores.json, .csv, .md.")
+@click.option("--out", type=PATH, help="Folder for scores.json, .csv, .md.")
 @JSON
 def score(
     folder: Path,
@@ -216,8 +216,8 @@ def score(
 
 
 @click.command()
-@click.argument("image", type=click.Path(path_type=Path))
-@click.argument("reference", required=False, type=click.Path(path_type=Path))
+@click.argument("image", type=PATH)
+@click.argument("reference", required=False, type=PATH)
 @click.option("--metric", default="psnr", show_default=True, help="psnr, ssim or niqe.")
 @click.option("--scale", type=click.IntRange(1, 8), default=4, show_default=True)
 @click.option("--paper", metavar="NUMBER", help="As somebody printed it: which convention is it?")
@@ -247,8 +247,8 @@ def explain(
 
 @click.command()
 @click.argument("method")
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True)
+@click.argument("images", nargs=-1, required=True, type=PATH)
+@click.option("--out", type=PATH, required=True)
 @WEIGHTS
 @PARAM
 @click.option("--tile", type=click.IntRange(min=16), help="LR pixels a side [by size].")

@@ -7,17 +7,17 @@ from typing import Any
 
 import click
 
-from bench.cli.common import JSON, names, only_json, print_json
+from bench.cli.common import JSON, PATH, names, only_json, print_json
 from bench.errors import BenchError
 
 
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=PATH)
 @click.option("--trials", type=click.IntRange(min=1), help="Total trials of each swept method.")
 @click.option("--workers", type=click.IntRange(min=1), help="Trials at a time.")
 @click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True)
 @click.option("--set", "overrides", multiple=True, metavar="K=V", help="e.g. train.steps=100")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the report [reports/NAME].")
+@click.option("--out", type=PATH, help="Folder of the report [reports/NAME].")
 @click.option("--fresh", is_flag=True, help="Forget earlier trials; finished stages are reused.")
 @click.option("--keep", is_flag=True, help="Keep stale trials as they are; tables mark them.")
 @click.option("--retry-failed", is_flag=True, help="Try again what failed.")
@@ -89,7 +89,7 @@ def _print_report(written: dict[str, Path], failed: Sequence[Any]) -> None:
 @click.command()
 @click.argument("study")
 @click.option("--format", "formats", default="md,tex,csv,html", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path))
+@click.option("--out", type=PATH)
 @click.option(
     "--mix-protocols", is_flag=True, help="Show a set scored under several protocols, marked."
 )
@@ -129,7 +129,7 @@ def status(study: str, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("study", type=click.Path(path_type=Path))
+@click.argument("study", type=PATH)
 @click.option("--set", "overrides", multiple=True, metavar="K=V")
 @click.option("--strict", is_flag=True, help="A missing benchmark set is an error.")
 @click.option("--workers", type=click.IntRange(min=1))
@@ -209,6 +209,8 @@ def _study_name(study: str) -> str:
     """Returns the name of a study given by name or by file."""
     if not study.endswith((".yaml", ".yml")):
         return study
+    from bench.data.roots import user_path
     from bench.study.located_yaml import load_yaml
 
-    return str(load_yaml(Path(study)).data.get("name", Path(study).stem))
+    file = user_path(study)
+    return str(load_yaml(file).data.get("name", file.stem))

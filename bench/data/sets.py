@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from bench.data.catalog import COMMON, DATASETS, FLAT, Dataset, Layout
 from bench.data.images import folder_entries, is_image
-from bench.data.roots import data_root
+from bench.data.roots import data_root, user_path
 from bench.errors import BenchError, unknown
 
 _SLICE = re.compile(r"(?P<name>.+)\[(?P<begin>\d*):(?P<end>\d*)\]")
@@ -37,7 +37,7 @@ def dataset(name: str) -> Dataset:
     """
     name = split_slice(name)[0]
     if "/" in name or name.startswith((".", "~")):
-        folder = str(Path(name).expanduser().absolute())
+        folder = str(user_path(name).absolute())
         return Dataset(name, "a folder", 0, "", "your own", (folder,), (*COMMON, FLAT))
     if name not in DATASETS:
         raise BenchError(unknown("dataset", name, DATASETS) + " A folder needs a slash: ./name.")

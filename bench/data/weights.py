@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from bench.data.roots import weights_root
+from bench.data.roots import user_path, weights_root
 from bench.errors import BenchError, unknown
 
 
@@ -72,7 +72,7 @@ WEIGHTS: dict[str, Weights] = {
 def torch_hub() -> Path:
     """Returns where torch.hub keeps what it downloads, found without importing torch."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("TORCH_HOME") or Path(cache) / "torch") / "hub"
+    return user_path(os.environ.get("TORCH_HOME") or str(Path(cache) / "torch")) / "hub"
 
 
 def find(name: str, known: Mapping[str, Weights] = WEIGHTS) -> Path | None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench.data.roots import user_path
 from bench.data.weights import WEIGHTS, Weights, find, why_missing
 from bench.errors import BenchError, unknown
 from bench.method.contract import Method
@@ -21,7 +22,7 @@ def resolve_weights(
     """
     if text.startswith(PREFIX):
         return find_published(cls, text.removeprefix(PREFIX), scale)
-    path = (folder or Path()) / text
+    path = (folder or Path()) / user_path(text)
     if not path.is_file():
         known = f" Published: {_names(cls)}." if cls.published else ""
         raise BenchError(f"weights {path}: no such file.{known}")

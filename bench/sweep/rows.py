@@ -10,6 +10,7 @@ import torch
 from bench.data.benchmark import Benchmark
 from bench.data.files import file_digests
 from bench.data.images import scan_images
+from bench.data.roots import user_path
 from bench.data.weights import digest
 from bench.errors import BenchError
 from bench.measure.evaluate import Restore, originals, pictures_in
@@ -104,7 +105,8 @@ def weights_digest(cls: type[Method], text: str, scale: int) -> str:
 
 def _is_trial(text: str) -> bool:
     """Whether it is "STUDY/TRIAL", and no file."""
-    return "/" in text and not text.startswith("published:") and not Path(text).suffix
+    is_path = text.startswith(("~", ".", "/")) or Path(text).suffix
+    return "/" in text and not text.startswith("published:") and not is_path
 
 
 def folder_of(section: MethodSection, benchmark: tuple[str, int], study: Study) -> Path:
@@ -115,7 +117,7 @@ def folder_of(section: MethodSection, benchmark: tuple[str, int], study: Study) 
     """
     dataset, scale = benchmark
     assert section.folder is not None
-    root = Path(section.folder.format(dataset=label_of(dataset), scale=scale)).expanduser()
+    root = user_path(section.folder.format(dataset=label_of(dataset), scale=scale))
     places = [
         root / label_of(dataset) / f"x{scale}",
         root / label_of(study.key(dataset, scale)),
