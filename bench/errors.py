@@ -37,6 +37,27 @@ def nearest(got: object, known: Iterable[str]) -> str | None:
     return folded[near[0]] if near else None
 
 
+_ADVICE = {
+    errno.EACCES: "permission denied. Ask its owner for access, or change it with chmod",
+    errno.EPERM: "operation not permitted. Ask its owner for access",
+    errno.EROFS: "a file system that cannot be written to. Choose another folder",
+    errno.ENAMETOOLONG: "the name is too long for the file system. Rename it",
+    errno.ENOENT: "no such file or folder",
+    errno.EISDIR: "is a folder. Name a file",
+    errno.ENOTDIR: "a file stands where a folder is wanted. Name another, or move it away",
+    errno.EEXIST: "there already. Name another, or move it away",
+}
+
+
+def why_not(error: OSError) -> str:
+    """Returns what the operating system refused and what to do, as the end of a message.
+
+    >>> why_not(PermissionError(13, "Permission denied", "file"))
+    'permission denied. Ask its owner for access, or change it with chmod.'
+    """
+    return f"{_ADVICE.get(error.errno or 0) or error.strerror or error}."
+
+
 def unknown(kind: str, got: object, known: Iterable[str]) -> str:
     """Returns "unknown KIND 'GOT'. Did you mean 'NEAREST'? Known: ..." for an error message.
 

@@ -132,10 +132,10 @@ def deep(compression: str | None) -> Callable[[Path], bytes]:
 
 RGB = PIL.Image.fromarray(photo())
 MALFORMED: dict[str, tuple[Callable[[Path], bytes], str]] = {
-    "empty.png": (lambda _: b"", "not a readable image"),
+    "empty.png": (lambda _: b"", "not a readable image: empty"),
     "signature.png": (lambda _: b"\x89PNG\r\n\x1a\n", "not a readable image"),
-    "page.png": (lambda _: b"<html>404 Not Found</html>", "not a readable image"),
-    "pointer.png": (lambda _: b"version https://git-lfs.github.com/spec", "not a readable image"),
+    "page.png": (lambda _: b"<html>404 Not Found</html>", "not a readable image: a web page"),
+    "pointer.png": (lambda _: b"version https://git-lfs.github.com/spec", "a Git LFS pointer"),
     "zeros.jpg": (lambda _: bytes(2000), "not a readable image"),
     "cut.png": (cut(".png"), "not a readable image"),
     "cut.jpg": (cut(".jpg"), "not a readable image"),

@@ -566,7 +566,7 @@ def test_a_folder_that_cannot_be_listed_is_named(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "iterdir", refuse)
-    with pytest.raises(BenchError, match=r"HR: cannot be listed: Permission denied"):
+    with pytest.raises(BenchError, match=r"HR: cannot be listed: permission denied"):
         load_pairs("set5", 4)
 
 

@@ -12,6 +12,7 @@ __all__ = [
     "files",
     "filters",
     "images",
+    "kinds",
     "mapped",
     "pairs",
     "pixels",

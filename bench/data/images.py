@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.data import refusals
 from bench.data.files import as_text, whole
 from bench.data.pixels import Image
-from bench.errors import BenchError
+from bench.errors import BenchError, why_not
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -124,7 +125,7 @@ def folder_entries(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir(), key=lambda path: path.name)  # paths compare slowly
     except OSError as error:
-        raise BenchError(f"{folder}: cannot be listed: {error.strerror}.") from None
+        raise BenchError(f"{folder}: cannot be listed: {why_not(error)}") from None
 
 
 def admit_large_pictures() -> None:
@@ -152,9 +153,7 @@ def _opened(path: Path) -> Iterator["PIL.Image.Image"]:
     except FileNotFoundError:
         raise BenchError(f"{path}: no such file.") from None
     except (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error) as error:
-        raise BenchError(
-            f"{path}: not a readable image: {error}. Copy or download it again."
-        ) from None
+        raise BenchError(refusals.unreadable(path, error)) from None
 
 
 def _refuse(path: Path, picture: "PIL.Image.Image") -> None:
@@ -163,14 +162,14 @@ def _refuse(path: Path, picture: "PIL.Image.Image") -> None:
     tiles = getattr(picture, "tile", ())
     deep = picture.mode.startswith(("I", "F")) or any(";16" in str(t[3]) for t in tiles)
     if deep:
-        raise BenchError(f"{path}: more than 8 bits a channel. Convert it to 8-bit RGB first.")
+        raise BenchError(refusals.too_deep(path, picture))
     if picture.mode[-1] in "Aa" or "transparency" in picture.info:
-        raise BenchError(f"{path}: has an alpha channel. Flatten it onto a background first.")
+        raise BenchError(refusals.has_alpha(path, picture))
     if getattr(picture, "n_frames", 1) > 1:
-        raise BenchError(f"{path}: has {picture.n_frames} frames. Save the one that is meant.")  # type: ignore[attr-defined]
+        raise BenchError(refusals.has_frames(path, picture))
     if picture.mode not in _MODES:
-        raise BenchError(f"{path}: colour mode {picture.mode}. Convert it to 8-bit RGB first.")
+        raise BenchError(refusals.of_another_mode(path, picture))
     # asked only where the file may say so: for a PNG, getexif() alone would decode all pixels
     may = picture.format == "TIFF" or any(key in picture.info for key in _ORIENTED)
     if may and picture.getexif().get(_ORIENTATION, 1) != 1:
-        raise BenchError(f"{path}: is marked as rotated. Save it upright first.")
+        raise BenchError(refusals.is_rotated(path, picture.getexif()[_ORIENTATION]))
