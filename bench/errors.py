@@ -49,10 +49,10 @@ _ADVICE = {
 }
 
 
-def why_not(error: OSError) -> str:
+def reason_of(error: OSError) -> str:
     """Returns what the operating system refused and what to do, as the end of a message.
 
-    >>> why_not(PermissionError(13, "Permission denied", "file"))
+    >>> reason_of(PermissionError(13, "Permission denied", "file"))
     'permission denied. Ask its owner for access, or change it with chmod.'
     """
     return f"{_ADVICE.get(error.errno or 0) or error.strerror or error}."

@@ -170,7 +170,13 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4665\nsize 12
         (b"\n<!DOCTYPE html>\n<html>", "a web page"),
         (b"<html><body>404", "a web page"),
         (b'{"message": "Not Found"}', "a text file"),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied", "a text file (XML)"),
         (b"", "empty"),
+        (b"\x1f\x8b\x08\0", "an archive. Unpack it"),
+        (bytes(257) + b"ustar", "an archive. Unpack it"),
+        (b"\x89HDF\r\n", "an HDF5 file"),
+        (b"\x93NUMPY", "a NumPy array"),
+        (b"\x08\x07\x12\x07pytorch\x1a\x052.1.0", "an ONNX model"),
     ],
 )
 def test_what_a_download_went_wrong_leaves_is_named(
@@ -204,7 +210,7 @@ def test_a_file_that_is_cut_off_is_named(file: Path, new: bool) -> None:
 def test_other_files_are_refused(tmp_path: Path) -> None:
     refused(tmp_path / "absent.pth", "no such file")
     (tmp_path / "folder.pth").mkdir()
-    refused(tmp_path / "folder.pth", "Is a directory")
+    refused(tmp_path / "folder.pth", "is a folder")
     for name in ("noise.pth", "noise.safetensors"):
         (tmp_path / name).write_bytes(np.random.default_rng(0).bytes(300))
         refused(tmp_path / name, "safetensors")
@@ -220,7 +226,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def test_a_whole_pickled_network_would_need_its_code(file: Path, new: bool) -> None:
     torch.save(nn.Conv2d(1, 1, 1), file, _use_new_zipfile_serialization=new)
     said = refused(file, "code would have to run (torch.nn.modules.conv.Conv2d)")
-    assert "torch.save(model.state_dict(), FILE)" in said
+    assert "torch.save(model.state_dict(), FILE)" in said and "a whole pickled model" in said
 
 
 def test_a_torchscript_program_is_not_run(file: Path) -> None:
@@ -229,6 +235,14 @@ def test_a_torchscript_program_is_not_run(file: Path) -> None:
         archive.writestr("net/constants.pkl", pickle.dumps(()))
         archive.writestr("net/version", "3\n")
     refused(file, "code would have to run (TorchScript)")
+
+
+def test_an_archive_of_something_else_says_what_is_in_it(file: Path) -> None:
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in ("README.md", "net/x2.pth", "net/x3.pth", "net/x4.pth"):
+            archive.writestr(name, "text")
+    said = refused(file, "an archive of README.md, net/x2.pth, net/x3.pth and 1 more")
+    assert "damaged" not in said and "Unpack it" in said
 
 
 class Evil:
@@ -332,6 +346,9 @@ def test_published_weights_go_by_name_and_scale(
         BenchError, match=r"unknown weights of Net 'nett_x2'\. Did you mean 'net_x2'"
     ):
         resolve_weights(Net, "published:nett_x2")
+    (tmp_path / "net_x3.pth").write_bytes(POINTER)
+    with pytest.raises(BenchError, match="not the published file: a Git LFS pointer, not the file"):
+        find_published(Net, "net_x3")
     (tmp_path / "net_x2.pth").write_bytes(b"half a file")
     with pytest.raises(BenchError, match="not the published file"):
         find_published(Net, "net", 2)

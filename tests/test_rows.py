@@ -144,6 +144,12 @@ def test_weights_of_a_file_and_of_a_trial_are_rows_and_starts(world: Path) -> No
             "a: {use: nets.Shift, weights: mine.pth, train: {steps: 3}}",
             ["methods.a.train", "not trained"],
         ),
+        ("a: {use: nets.Shift, weights: page.pth}", ["methods.a.weights", "a web page"]),
+        ("a: {use: nets.Shift, begins_from: page.pth}", ["methods.a.begins_from", "a web page"]),
+        (
+            "a: {use: nets.Shift, begins_from: mine.pth}",
+            ["methods.a.begins_from", "0 of its 2 tensors match"],
+        ),
         (
             "a: {use: methods.zero_dce.ZeroDCE}",
             ["methods.a: ZeroDCE is not trained here", "published:zero_dce"],
@@ -151,7 +157,8 @@ def test_weights_of_a_file_and_of_a_trial_are_rows_and_starts(world: Path) -> No
     ],
 )
 def test_what_is_wrong_with_a_row_is_one_line(world: Path, methods: str, words: list[str]) -> None:
-    torch.save({}, world / "mine.pth")
+    torch.save({"strange": torch.zeros(1)}, world / "mine.pth")
+    (world / "page.pth").write_text("<html>404")
     write_study(
         world, methods, select="", evaluate="{datasets: [bsd100, set14], metrics: [psnr_y]}"
     )

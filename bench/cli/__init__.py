@@ -10,7 +10,7 @@ import click
 
 from bench.cli import data, measuring, studies
 from bench.cli.common import JSON, print_json
-from bench.errors import BenchError, disk_is_full, no_room
+from bench.errors import BenchError, disk_is_full, no_room, reason_of
 from bench.terminal.streams import make_ready, refused
 
 
@@ -62,7 +62,7 @@ def _words(error: BaseException) -> str:
     if disk_is_full(error):
         return f"Error: {no_room(file)}"
     if isinstance(error, OSError) and file is not None:
-        return f"Error: {file}: {error.strerror}."
+        return f"Error: {file}: {reason_of(error)}"
     raise error
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from bench.data import refusals
 from bench.data.files import as_text, whole
 from bench.data.pixels import Image
-from bench.errors import BenchError, why_not
+from bench.errors import BenchError, reason_of
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -125,7 +125,7 @@ def folder_entries(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir(), key=lambda path: path.name)  # paths compare slowly
     except OSError as error:
-        raise BenchError(f"{folder}: cannot be listed: {why_not(error)}") from None
+        raise BenchError(f"{folder}: cannot be listed: {reason_of(error)}") from None
 
 
 def admit_large_pictures() -> None:

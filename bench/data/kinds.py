@@ -17,6 +17,7 @@ _BINARIES = {
     (0, b"7z\xbc\xaf"): _ARCHIVE,
     (0, b"Rar!"): _ARCHIVE,
     (257, b"ustar"): _ARCHIVE,
+    (2, b"\x12\x07pytorch"): "an ONNX model. Give the weights that it was exported from",
     (0, b"\x89HDF"): "an HDF5 file, as Keras and MATLAB write them. Convert it",
     (0, b"\x93NUMPY"): "a NumPy array. Convert it",
     (0, b"#?RADIANCE"): "a Radiance HDR picture. Convert it to 8 bits",

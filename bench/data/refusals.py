@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.data.kinds import mistaken_for
-from bench.errors import why_not
+from bench.errors import reason_of
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -68,7 +68,7 @@ def is_rotated(path: Path, orientation: int) -> str:
 def unreadable(path: Path, error: Exception) -> str:
     """Of a file that Pillow does not open, or not to its end."""
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{path}: {why_not(error)}"
+        return f"{path}: {reason_of(error)}"
     if (what := mistaken_for(path)) is not None:
         return f"{path}: not a readable image: {what}."
     if found := _float_tiff(path):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from bench.data.kinds import mistaken_for
 from bench.data.roots import user_path, weights_root
 from bench.errors import BenchError, unknown
 
@@ -88,10 +89,8 @@ def find(name: str, known: Mapping[str, Weights] = WEIGHTS) -> Path | None:
     if path is None:
         return None
     if not (got := digest(path)).startswith(entry.sha256):
-        raise BenchError(
-            f"{path}: not the published file: SHA-256 {got}, expected {entry.sha256}. "
-            f"{_how(name, entry)}."
-        )
+        what = (mistaken_for(path) or f"SHA-256 {got}, expected {entry.sha256}").partition(". ")[0]
+        raise BenchError(f"{path}: not the published file: {what}. {_how(name, entry)}.")
     return path
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +15,7 @@ from bench.method.loading import build_method, check_hyperparameters, find_metho
 from bench.study.fields import METHOD_NAME, MethodSection, TaskSection
 from bench.study.located_yaml import Keys
 from bench.study.space import Range, is_range, parse_range
-from bench.sweep.rows import kind_of, weights_digest
+from bench.sweep.rows import check_row_weights, kind_of
 
 if TYPE_CHECKING:
     from bench.look.check import Check
@@ -65,9 +66,11 @@ def _method(check: "Check", name: str, data: Any) -> None:
     if _extremes(check, path, cls, values) and check.task is not None:
         scales = check.task.scales
         own = [scale for scale in scales if values.get("scale", scale) == scale]
-        for scale in (own or scales)[: 1 if cls.takes_scales() else None]:
-            _build(check, path, cls, values, check.task.at(scale))
-        _weights(check, path, cls, section, check.task)
+        methods = {
+            scale: _build(check, path, cls, values, check.task.at(scale))
+            for scale in (own or scales)[: 1 if cls.takes_scales() else None]
+        }
+        _weights(check, path, section, {s: m for s, m in methods.items() if m is not None})
 
 
 def _pictures(check: "Check", path: Keys, section: MethodSection) -> None:
@@ -89,9 +92,9 @@ def _pictures(check: "Check", path: Keys, section: MethodSection) -> None:
 
 
 def _weights(
-    check: "Check", path: Keys, cls: type[Method], section: MethodSection, task: TaskSection
+    check: "Check", path: Keys, section: MethodSection, methods: Mapping[int, Method]
 ) -> None:
-    """Weights that a row takes, or begins its training with."""
+    """Weights that a row takes, or begins its training with. methods: by scale, without pixels."""
     if section.weights is not None:
         for key in ("train", "begins_from"):
             if getattr(section, key) is not None:
@@ -102,9 +105,8 @@ def _weights(
         if (text := getattr(section, key)) is None:
             continue
         try:
-            for scale in task.scales:
-                if section.fixed.get("scale", scale) == scale:
-                    weights_digest(cls, text, scale)
+            for scale, method in methods.items():
+                check_row_weights(method, text, scale, bool(check.ranges[str(path[-1])]))
         except (BenchError, KeyError, IndexError, ValueError) as error:
             for line in str(error).splitlines():
                 check.add((*path, key), line)
@@ -129,7 +131,8 @@ def _extremes(check: "Check", path: Keys, cls: type[Method], values: dict[str, A
 
 def _build(
     check: "Check", path: Keys, cls: type[Method], values: dict[str, Any], task: TaskSection
-) -> None:
+) -> Method | None:
+    """The method without weights, if it can be built."""
     try:
         with torch.device("meta"):
             takes = cls.takes_scales()
@@ -140,7 +143,7 @@ def _build(
         for line in str(error).splitlines():
             named = line.split("'")[1] if line.startswith("parameter '") else ""
             check.add((*path, named) if named in values else path, line)
-        return
+        return None
     if check.sections[str(path[-1])].weights is None and cls.published and not stages:
         names = " or ".join(f"published:{name}" for name in cls.published)
         check.add(path, f"{cls.__name__} is not trained here. Give weights: {names}, or a file.")
@@ -158,3 +161,4 @@ def _build(
         )
     ):
         check.add((), f"'train' is missing, and {path[-1]} has to be trained.")
+    return method

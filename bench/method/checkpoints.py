@@ -4,7 +4,7 @@ import argparse
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.errors import BenchError
+from bench.data.kinds import mistaken_for
+from bench.errors import BenchError, reason_of
 
 WRAPPERS = (
     "params_ema", "params", "state_dict", "model_state_dict", "model", "net", "network",
@@ -30,13 +31,6 @@ _HARMLESS: list[Any] = [
     argparse.Namespace,
 ]
 """What stands beside the tensors in many files, such as the best PSNR: plain values, no code."""
-
-_TEXT = {
-    b"version https://git-lfs": "a Git LFS pointer, not the file itself. Do: git lfs pull",
-    b"<!doctype html": "a web page, not a file of weights. Download the file itself",
-    b"<html": "a web page, not a file of weights. Download the file itself",
-    b"{": "a text file (JSON), not a file of weights",
-}
 
 
 def read_state(file: Path) -> dict[str, Tensor]:
@@ -72,17 +66,13 @@ def _usable(value: Tensor) -> Tensor:
 
 def _refuse_other_files(file: Path) -> None:
     try:
-        with file.open("rb") as opened:
-            start = opened.read(64).lstrip().lower()
+        what = mistaken_for(file)
     except FileNotFoundError:
         raise BenchError(f"weights {file}: no such file.") from None
     except OSError as error:
-        raise BenchError(f"weights {file}: cannot be read: {error.strerror}.") from None
-    if not start:
-        raise BenchError(f"weights {file}: empty. Download it again.")
-    for beginning, what in _TEXT.items():
-        if start.startswith(beginning):
-            raise BenchError(f"weights {file}: {what}.")
+        raise BenchError(f"weights {file}: cannot be read: {reason_of(error)}") from None
+    if what is not None:
+        raise BenchError(f"weights {file}: {what}.")
 
 
 def _read_safetensors(file: Path) -> dict[str, Tensor]:
@@ -109,9 +99,15 @@ def _why_unreadable(file: Path, error: Exception) -> str:
     if code or _is_program(file):
         needs = code.group(1) if code else "TorchScript"
         return (
-            f"holds more than tensors: to read it, code would have to run ({needs}), which bench "
-            "never does. Where you trust the file, open it in its own program and save the tensors "
-            "alone: torch.save(model.state_dict(), FILE)."
+            "holds more than tensors, such as a whole pickled model: to read it, code would have "
+            f"to run ({needs}), which bench never does. Where you trust the file, open it in its "
+            "own program and save the tensors alone: torch.save(model.state_dict(), FILE)."
+        )
+    inside = _names_in(file)
+    if inside and not any(name.endswith("data.pkl") for name in inside):
+        return (
+            f"an archive of {_first(inside)}, none that PyTorch has written. Unpack it and give "
+            "the file of weights alone."
         )
     with file.open("rb") as opened:
         archive = opened.read(2) == b"PK"  # any fault in one of PyTorch's is damage
@@ -121,11 +117,20 @@ def _why_unreadable(file: Path, error: Exception) -> str:
 
 
 def _is_program(file: Path) -> bool:
+    return any(name.endswith("constants.pkl") for name in _names_in(file))
+
+
+def _names_in(file: Path) -> list[str]:
+    """What lies in a zip archive; nothing if it is none, or cut off."""
     try:
         with zipfile.ZipFile(file) as archive:
-            return any(name.endswith("constants.pkl") for name in archive.namelist())
+            return archive.namelist()
     except (zipfile.BadZipFile, OSError):
-        return False
+        return []
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _tensors(found: Any, file: Path) -> dict[str, Tensor]:

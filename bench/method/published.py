@@ -23,6 +23,8 @@ def resolve_weights(
     if text.startswith(PREFIX):
         return find_published(cls, text.removeprefix(PREFIX), scale)
     path = (folder or Path()) / user_path(text)
+    if path.is_dir():
+        raise BenchError(f"weights {path}: is a folder. Name a file in it.")
     if not path.is_file():
         known = f" Published: {_names(cls)}." if cls.published else ""
         raise BenchError(f"weights {path}: no such file.{known}")

@@ -20,6 +20,15 @@ State = Mapping[str, Tensor]
 def load_weights(method: "Method", file: Path) -> str:
     """Loads a file of weights into a method, whole or not at all; returns the file's SHA-256.
 
+    Raises BenchError as `fitting_state`.
+    """
+    method.load_state_dict(fitting_state(method, file))
+    return digest(file)
+
+
+def fitting_state(method: "Method", file: Path) -> dict[str, Tensor]:
+    """Returns the tensors of a file under a method's names; nothing is loaded.
+
     Names may differ by a prefix, such as "generator.", under which then all lies. Raises BenchError
     for a file that cannot be read (see `read_state`), and with one message for one that does not
     fit: how much of it does, what differs first, and which parameters would make it fit.
@@ -29,8 +38,7 @@ def load_weights(method: "Method", file: Path) -> str:
     named = by_names_of(own, state, file)
     if set(named) - set(own) or any(not _in(named, name, own[name]) for name in own):
         raise BenchError(_mismatch(method, own, named, file))
-    method.load_state_dict({name: named.get(name, own[name]) for name in own})
-    return digest(file)
+    return {name: named.get(name, own[name]) for name in own}
 
 
 def by_names_of(own: State, state: State, file: Path | str = "") -> dict[str, Tensor]:

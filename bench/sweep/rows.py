@@ -18,7 +18,7 @@ from bench.measure.protocol import usual_protocol
 from bench.method.contract import Method
 from bench.method.loading import build_method, find_method
 from bench.method.published import resolve_weights
-from bench.method.weights import load_weights
+from bench.method.weights import fitting_state, load_weights
 from bench.records.cell import label_of
 from bench.records.store import content_key
 from bench.study.fields import MethodSection, Study
@@ -84,6 +84,22 @@ def load_row_weights(method: Method, text: str, scale: int) -> None:
         method.load_state_dict(load_trial(text, scale).state_dict())
     else:
         load_weights(method, resolve_weights(type(method), text, None, scale))
+
+
+def check_row_weights(method: Method, text: str, scale: int, swept: bool) -> None:
+    """Raises BenchError for weights that `load_row_weights` would not load; loads nothing.
+
+    swept: the method is one of several, which they need not all fit.
+    """
+    text = text.format(scale=scale)
+    if _is_trial(text):
+        trial_digest(text, scale)
+        return
+    file = resolve_weights(type(method), text, None, scale)
+    if swept:
+        method.read_weights(file)
+    else:
+        fitting_state(method, file)
 
 
 def start_of(section: MethodSection, method: Method, scale: int) -> Start | None:
