@@ -3,6 +3,7 @@
 import re
 import time
 import types
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -43,7 +44,8 @@ def fitting_parameters(
 def _likeness(cls: type["Method"], values: dict[str, Any], state: Mapping[str, Tensor]) -> float:
     """Tensors that agree in name and shape, of all names in either; 0 where it cannot be built."""
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a layer without any weight
             own = cls(**values).state_dict()
     except Exception:  # a value that the constructor refuses, in whatever way
         return 0.0
