@@ -18,7 +18,7 @@ from bench.data import sets
 from bench.data.benchmark import Benchmark, open_benchmark
 from bench.data.images import image_files, read_image, write_image
 from bench.data.png import write_bands
-from bench.data.roots import home
+from bench.data.roots import home, paths_from
 from bench.errors import BenchError, NoPicture
 from bench.look.check import load_study
 from bench.measure.evaluate import Evaluated, evaluate, rows_of
@@ -88,10 +88,11 @@ def run_study(
     def shown(cells: list[Cell]) -> set[str]:
         return {cell.file_name for row in choose_rows(study, cells)[0] for cell in row.cells}
 
-    cells = sweep(
-        study, home(), workers=workers, fresh=fresh, keep=keep, retry_failed=retry_failed,
-        yaml=yaml, screen=screen, report=report, shown=shown,
-    )  # fmt: skip
+    with paths_from(study.folder):
+        cells = sweep(
+            study, home(), workers=workers, fresh=fresh, keep=keep, retry_failed=retry_failed,
+            yaml=yaml, screen=screen, report=report, shown=shown,
+        )  # fmt: skip
     return Swept(cells, written)
 
 

@@ -18,8 +18,10 @@ from bench.api import restore_images
 from bench.cli import main
 from bench.data.files import file_digests, whole
 from bench.data.images import image_files
-from bench.data.roots import data_root, home, weights_root
+from bench.data.roots import data_root, home, paths_from, weights_root
+from bench.data.sets import dataset
 from bench.data.weights import digest, torch_hub
+from bench.errors import BenchError
 from bench.look.check import load_study
 from bench.method.published import resolve_weights
 from bench.study.fields import MethodSection
@@ -216,17 +218,71 @@ def test_a_tilde_is_the_home_folder_in_every_option(
 
 def test_a_tilde_is_the_home_folder_in_a_study(at_home: Path) -> None:
     section = MethodSection(folder="~/pictures")
-    study = load_study(write_folder_study(at_home, "~/pictures"))
+    study = load_study(write_folder_study(at_home, "~/pictures", "~/pictures"))
     assert folder_of(section, ("set5", 2), study) == at_home / "pictures"
     assert resolve_weights(Bicubic, "~/net.pth") == at_home / "net.pth"
     assert weights_digest(Bicubic, "~/net.pth", 2) == digest(at_home / "net.pth")
 
 
-def write_folder_study(folder: Path, pictures: str) -> Path:
+def write_folder_study(folder: Path, measured: str, pictures: str) -> Path:
     return kit.write_study(
         folder, f"made: {{folder: {pictures}}}", train="", select="", budget="",
-        evaluate=f"{{datasets: [{pictures}], metrics: [psnr_y]}}",
+        evaluate=f"{{datasets: [{measured}], metrics: [psnr_y]}}",
     )  # fmt: skip
+
+
+# --- relative paths in a study --------------------------------------------------------------------
+
+
+def test_a_relative_path_in_a_study_begins_at_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, count in (("here", 2), ("here/beside", 2), ("there", 3)):
+        kit.write_pictures(tmp_path / folder / "mine", count)
+    torch.save({}, tmp_path / "here/net.pth")
+    file = write_folder_study(tmp_path / "here/beside", "./mine", "../mine")
+    for current in ("here/beside", "here", "there"):
+        monkeypatch.chdir(tmp_path / current)
+        study = load_study(os.path.relpath(file))
+        with paths_from(study.folder):
+            assert Path(dataset("./mine").folders[0]) == tmp_path / "here/beside/mine"
+            found = folder_of(study.methods["made"], ("./mine", 2), study)
+            assert found == tmp_path / "here/mine"
+            assert resolve_weights(Bicubic, "../net.pth") == tmp_path / "here/net.pth"
+    assert Path(dataset("./mine").folders[0]) == tmp_path / "there/mine"  # of the command line
+
+
+def test_what_is_not_beside_the_study_is_looked_for_where_it_once_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "studies").mkdir()
+    kit.write_pictures(tmp_path / "mine", 2)
+    file = write_folder_study(tmp_path / "studies", "./mine", "./mine")
+    monkeypatch.chdir(tmp_path)
+    with paths_from(load_study(file).folder):
+        assert Path(dataset("./mine").folders[0]) == tmp_path / "mine"
+    monkeypatch.chdir(tmp_path / "studies")
+    with pytest.raises(BenchError) as error:
+        load_study(file, strict=True)
+    assert f"'./mine' is not on this machine: {tmp_path}/studies/mine: no such" in str(error.value)
+    assert f"methods.made.folder: no such folder: {tmp_path}/studies/mine" in str(error.value)
+
+
+def test_a_sweep_of_a_relative_folder_goes_on_from_anywhere(tmp_path: Path) -> None:
+    world = kit.make_world(tmp_path / "world")
+    (world / "other").mkdir()
+    kit.write_pictures(world / "studies/mine", 2)
+    file = kit.write_study(
+        world / "studies", "plain: {use: nets.Plain}", train="", select="", budget="",
+        evaluate="{datasets: [./mine], metrics: [psnr_y]}",
+    )  # fmt: skip
+    run = kit.commands().run
+    assert run(world, "sweep", str(file), "--out", "report").status == 0
+    move = f"import os, sys; sys.path.append({str(world)!r}); os.chdir('other')"
+    again = run(world, "sweep", str(file), before=move)
+    assert again.status == 0 and "plain" not in again.err, again.err
+    status = json.loads(run(world, "status", "tiny", "--json", before=move).out)
+    assert (status["complete"], status["changed"]) == (1, {})
 
 
 def test_the_home_of_nobody_is_a_message(bench: Command, at_home: Path) -> None:

@@ -367,10 +367,33 @@ def test_a_folder_of_the_users_own_has_the_same_layouts(
 
 
 def test_a_folder_that_is_not_there_or_has_nothing_says_so(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    for name in ("none", "empty"):
-        with pytest.raises(BenchError, match=rf"{name}: no folder with pictures, nor .*GTmod12"):
+    (tmp_path / "mine/empty").mkdir(parents=True)
+    (tmp_path / "mine/unknown/gt").mkdir(parents=True)
+    (tmp_path / "mine/file").touch()
+    for name, told in (
+        ("mine/empty", r"mine/empty: no pictures in it, nor .*GTmod12.*: it is empty\."),
+        ("mine/unknown", r"mine/unknown: no pictures in it, nor .*: it holds gt\."),
+        ("mine/zzzz", r"mine/zzzz: no such folder\.$"),
+        ("mine/emtpy", r"mine/emtpy: no such folder\. Did you mean .*/mine/empty\?"),
+        ("mine/file", r"mine/file: is a file\. Name the folder"),
+    ):
+        with pytest.raises(BenchError, match=told):
             load_pairs(str(tmp_path / name), 4)
+
+
+def test_a_set_in_an_unknown_layout_is_no_missing_set(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "Set5").mkdir(parents=True)
+    assert "is there" not in str(missing("set14"))
+    assert "no layout that is known: it is empty. `bench data check set5`" in str(missing("set5"))
+    put(root / "Set5/original/baby.png", photo())
+    told = f"{root / 'Set5'} is there, in no layout that is known: it holds original."
+    assert told in str(missing("set5"))
+    monkeypatch.setenv("BENCH_DATA", str(root / "nowhere"))
+    assert f"below {root / 'nowhere'} ($BENCH_DATA). There is no such folder." in str(
+        missing("set5")
+    )
 
 
 def test_others_results_between_selfexsrs_files_are_not_of_the_set(root: Path) -> None:

@@ -1,6 +1,9 @@
-"""The three folders that the environment names: records, benchmark sets, published weights."""
+"""Where paths begin: the three folders that the environment names, `~`, and a study's own."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from bench.errors import BenchError
@@ -18,6 +21,31 @@ def user_path(text: str) -> Path:
             f"{text}: nobody here is called {Path(text).parts[0][1:]!r}. For a folder of such a "
             f"name write ./{text}."
         ) from None
+
+
+_start: ContextVar[Path | None] = ContextVar("start", default=None)
+
+
+@contextmanager
+def paths_from(folder: str) -> Iterator[None]:
+    """Lets the relative paths of `named_path` begin at a study file's folder; "": at none."""
+    token = _start.set(Path(folder) if folder else None)
+    try:
+        yield
+    finally:
+        _start.reset(token)
+
+
+def named_path(text: str) -> Path:
+    """Returns the absolute path of a folder or file that a study, or an option, names.
+
+    In a study a relative one begins at the study file's folder, so it means the same from every
+    current folder. Only what is not there is looked for below the current one, as once it all was.
+    """
+    path, start = user_path(text), _start.get()
+    if start is not None and ((start / path).exists() or not path.exists()):
+        path = start / path
+    return path.resolve() if ".." in path.parts else path.absolute()
 
 
 def home() -> Path:

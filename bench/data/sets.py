@@ -4,6 +4,7 @@ What the sets are stands in bench/data/catalog.py.
 """
 
 import importlib.util
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import NamedTuple
 
 from bench.data.catalog import COMMON, DATASETS, FLAT, Dataset, Layout
 from bench.data.images import folder_entries, is_image
-from bench.data.roots import data_root, user_path
-from bench.errors import BenchError, unknown
+from bench.data.roots import data_root, named_path
+from bench.errors import BenchError, nearest, unknown
 
 _SLICE = re.compile(r"(?P<name>.+)\[(?P<begin>\d*):(?P<end>\d*)\]")
 
@@ -32,12 +33,12 @@ def split_slice(name: str) -> tuple[str, slice]:
 def dataset(name: str) -> Dataset:
     """Returns the set of that name; a name with a slash is a folder of the user's own.
 
-    A slice, as in "set14[:5]", leaves the set what it is. A relative folder lies below the current
-    one. Raises BenchError with the nearest known name.
+    A slice, as in "set14[:5]", leaves the set what it is. Where a relative folder lies, see
+    `named_path`. Raises BenchError with the nearest known name.
     """
     name = split_slice(name)[0]
     if "/" in name or name.startswith((".", "~")):
-        folder = str(user_path(name).absolute())
+        folder = str(named_path(name))
         return Dataset(name, "a folder", 0, "", "your own", (folder,), (*COMMON, FLAT))
     if name not in DATASETS:
         raise BenchError(unknown("dataset", name, DATASETS) + " A folder needs a slash: ./name.")
@@ -59,15 +60,43 @@ def missing(name: str) -> str | None:
 
 def _where_to_get(entry: Dataset) -> str:
     if not entry.home:
-        folders = (layout.main.format(scale="K") for layout in entry.layouts[:-1])
-        wanted = ", ".join(dict.fromkeys(folders))
-        return f"{entry.name}: no folder with pictures, nor one of the folders {wanted} in it."
+        return _what_is_wrong_with(Path(entry.folders[0]), entry)
     what, first = ("file", entry.listing) if entry.camera else ("folder", entry.layouts[0].main)
     paths = " or ".join(str(Path(f) / first.format(scale="K")) for f in entry.folders)
+    there = [data_root() / f for f in entry.folders if f != "." and (data_root() / f).is_dir()]
+    found = ""
+    if not data_root().is_dir():
+        found = " There is no such folder."
+    elif there and not entry.camera:
+        found = (
+            f" {there[0]} is there, in no layout that is known: {_held(there[0])} "
+            f"`bench data check {entry.name}` shows the known ones."
+        )
     return (
-        f"{entry.name}: no {what} {paths} below {data_root()} ($BENCH_DATA). "
+        f"{entry.name}: no {what} {paths} below {data_root().absolute()} ($BENCH_DATA).{found} "
         f"Get it from {entry.home} ({entry.licence})."
     )
+
+
+def _what_is_wrong_with(folder: Path, entry: Dataset) -> str:
+    """Why a folder of the user's own is no set."""
+    if folder.is_dir():
+        wanted = dict.fromkeys(layout.main.format(scale="K") for layout in entry.layouts[:-1])
+        return (
+            f"{folder}: no pictures in it, nor one of the folders {', '.join(wanted)}: "
+            f"{_held(folder)}"
+        )
+    if folder.exists():
+        return f"{folder}: is a file. Name the folder that it lies in."
+    beside = folder.parent.iterdir() if os.access(folder.parent, os.R_OK) else ()
+    near = nearest(folder.name, [path.name for path in beside if path.is_dir()])
+    return f"{folder}: no such folder." + (f" Did you mean {folder.parent / near}?" if near else "")
+
+
+def _held(folder: Path) -> str:
+    names = [path.name for path in folder_entries(folder)]
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f"it holds {', '.join(names[:4])}{more}." if names else "it is empty."
 
 
 class Place(NamedTuple):

@@ -9,7 +9,7 @@ import pydantic
 
 from bench.data import sets
 from bench.data.pairs import LR_SOURCES, Pair, is_lr_source, load_pairs
-from bench.data.roots import home
+from bench.data.roots import home, paths_from
 from bench.errors import BenchError, nearest, unknown
 from bench.look.rows import check_rows
 from bench.look.words import describe, innermost
@@ -47,14 +47,15 @@ def load_study(file: str | Path, overrides: Iterable[str] = (), strict: bool = F
     document = load_yaml(Path(file))
     for text in overrides:
         _override(document, text)
-    check = Check(document)
-    check.fields()
-    check_rows(check)
-    check.names(strict)
-    check.search()
+    check, folder = Check(document), str(Path(file).absolute().parent)
+    with paths_from(folder):
+        check.fields()
+        check_rows(check)
+        check.names(strict)
+        check.search()
     if check.problems:
         raise BenchError("\n".join(dict.fromkeys(check.problems)))
-    return Study(header=document.header, **document.data)
+    return Study(header=document.header, folder=folder, **document.data)
 
 
 def _override(document: Document, text: str) -> None:
@@ -109,7 +110,8 @@ class Check:
 
     def fields(self) -> None:
         """Types, required and unknown keys, section by section."""
-        data, top = self.document.data, [key for key in Study.model_fields if key != "header"]
+        data, ours = self.document.data, {"header", "folder"}
+        top = [key for key in Study.model_fields if key not in ours]
         for key in data:
             if key not in top:
                 self.add((key,), unknown("key", key, top))

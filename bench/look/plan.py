@@ -10,7 +10,7 @@ import torch
 
 from bench.data import sets
 from bench.data.benchmark import open_benchmark
-from bench.data.roots import home
+from bench.data.roots import home, paths_from
 from bench.errors import BenchError
 from bench.measure.evaluate import evaluate
 from bench.measure.meter import Meter
@@ -41,13 +41,15 @@ def study_plan(study: Study, workers: int | None = None) -> Row:
     workers = workers or default_workers()
     cores = torch.get_num_threads()
     shared: dict[str, float] = {}
-    methods = [_row_plan(study, name, max(1, cores // workers), shared) for name in study.methods]
+    with paths_from(study.folder):
+        methods = [_row_plan(study, n, max(1, cores // workers), shared) for n in study.methods]
+        datasets = [_availability(name, scale, study) for name, scale in study.benchmarks()]
     alone = sum(float(m["cells"]) * float(m["seconds_each"]) for m in methods)
     return {
         "study": study.name,
         "question": study.header,
         "methods": methods,
-        "datasets": [_availability(name, scale, study) for name, scale in study.benchmarks()],
+        "datasets": datasets,
         "metrics": {n: metric(n).unavailable() for n in study.evaluate.metrics},
         "workers": workers,
         "seconds": alone / workers + sum(shared.values()),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from bench.data.roots import user_path
+from bench.data.roots import named_path
 from bench.errors import BenchError, unknown
 from bench.look.words import as_range
 from bench.method.contract import Method
@@ -86,9 +86,9 @@ def _pictures(check: "Check", path: Keys, section: MethodSection) -> None:
             (*path, key), f"makes no sense for a row of pictures. {unknown('key', key, takes)}"
         )
     if section.folder is not None:
-        root = user_path(section.folder.partition("{")[0])
+        root = named_path(section.folder.partition("{")[0])
         if not root.is_dir():
-            check.add((*path, "folder"), f"no such folder: {root.absolute()}.")
+            check.add((*path, "folder"), f"no such folder: {root}.")
 
 
 def _weights(

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from bench.data.roots import home
+from bench.data.roots import home, paths_from
 from bench.records.cell import best_cells, load_records
 from bench.records.place import Place, lock_holder
 from bench.study.words import swept_text
@@ -25,11 +25,12 @@ def study_status(name: str) -> dict[str, Any]:
     }
     holder, running = lock_holder(Place(home(), name))
     deciding = Deciding(study)
-    changed = {
-        cell.file_name: why
-        for cell in cells
-        if (why := changes(cell, deciding.parts(cell.method, cell.swept, cell.seed)))
-    }
+    with paths_from(study.folder):
+        changed = {
+            cell.file_name: why
+            for cell in cells
+            if (why := changes(cell, deciding.parts(cell.method, cell.swept, cell.seed)))
+        }
     return {
         "study": name,
         "of": planned_cells(study),

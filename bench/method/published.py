@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.data.roots import user_path
+from bench.data.roots import named_path
 from bench.data.weights import WEIGHTS, Weights, find, why_missing
 from bench.errors import BenchError, unknown
 from bench.method.contract import Method
@@ -22,7 +22,7 @@ def resolve_weights(
     """
     if text.startswith(PREFIX):
         return find_published(cls, text.removeprefix(PREFIX), scale)
-    path = (folder or Path()) / user_path(text)
+    path = named_path(str(folder / text) if folder else text)
     if path.is_dir():
         raise BenchError(f"weights {path}: is a folder. Name a file in it.")
     if not path.is_file():

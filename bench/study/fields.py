@@ -170,6 +170,8 @@ class Study(Section):
     """Papers whose printed tables stand beside ours: names of files in reports/published/."""
     header: str = ""
     """The comment at the top of the file: question, cost, expected answer."""
+    folder: str = ""
+    """Where the file lies, at which relative paths begin; "" in records that do not say so."""
 
     def key(self, dataset: str, scale: int) -> str:
         """Returns what names a benchmark in records: the set, and the scale if there are several.

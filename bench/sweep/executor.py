@@ -9,6 +9,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Protocol
 
+from bench.data.roots import paths_from
 from bench.measure.pool import end_with_parent
 from bench.measure.processes import no_main_module
 from bench.sweep.job import Done, Event, Halt, Job, Lost
@@ -122,7 +123,8 @@ def _work(pipe: Connection, job: Job, threads: int, slot: int) -> None:
     torch.set_num_threads(threads)
     if torch.cuda.is_available():
         torch.cuda.set_device(slot % torch.cuda.device_count())
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+    gone = contextlib.suppress(BrokenPipeError, ConnectionResetError)
+    with gone, paths_from(job.study.folder):
         for event in run_trial(job.model_copy(update={"workers": threads})):
             pipe.send(event)
         pipe.close()

@@ -10,7 +10,7 @@ import torch
 from bench.data.benchmark import Benchmark
 from bench.data.files import file_digests
 from bench.data.images import scan_images
-from bench.data.roots import user_path
+from bench.data.roots import named_path
 from bench.data.weights import digest
 from bench.errors import BenchError
 from bench.measure.evaluate import Restore, originals, pictures_in
@@ -133,7 +133,7 @@ def folder_of(section: MethodSection, benchmark: tuple[str, int], study: Study) 
     """
     dataset, scale = benchmark
     assert section.folder is not None
-    root = user_path(section.folder.format(dataset=label_of(dataset), scale=scale))
+    root = named_path(section.folder.format(dataset=label_of(dataset), scale=scale))
     places = [
         root / label_of(dataset) / f"x{scale}",
         root / label_of(study.key(dataset, scale)),
