@@ -181,8 +181,10 @@ def score(
 ) -> int:
     """Scores a FOLDER of pictures made by anything.
 
-    They are compared with the originals that --reference or --dataset names; each score is
-    computed once and stored.
+    They are compared with the originals that --reference or --dataset names, by file stem. Names as
+    other programs write them are understood: NAME_x4_SR, NAME_SR, NAME_out and NAME_rlt are
+    restored, NAME_x4_HR, NAME_HR and NAME_GT originals. A FOLDER that holds both needs no
+    --reference. Each score is computed once and stored.
     """
     from bench.measure.answer import to_json, to_markdown, write_answer
     from bench.measure.folder import score_folder

@@ -13,6 +13,7 @@ from bench.data.pixels import Image, Input
 from bench.errors import BenchError, NoPicture
 from bench.measure.meter import Meter
 from bench.measure.metrics import ImageScore
+from bench.measure.naming import pair_names
 from bench.measure.protocol import protocol as find_protocol
 from bench.measure.task import Restored
 from bench.records.cell import Score, UsedDataset
@@ -83,11 +84,12 @@ def originals(pair: Pair) -> tuple[Input, Image]:
 
 
 def pictures_in(folder: Path, benchmark: Benchmark) -> Restore:
-    """Returns what takes the pictures of a folder for the restored ones, by stem.
-
-    Raises BenchError with the stems that are lacking.
+    """Returns what takes the pictures of a folder for the restored ones, by stem, or as
+    `pair_names` finds them. Raises BenchError with the stems that are lacking.
     """
     files, problems = scan_images(folder)
+    named = pair_names(files, [pair.stem for pair in benchmark.pairs], benchmark.scale)
+    files = {stem: files[name] for name, stem in named.pairs.items()}
     lacking = [pair.stem for pair in benchmark.pairs if pair.stem not in files]
     if lacking:
         problems.append(

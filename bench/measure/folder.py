@@ -12,7 +12,7 @@ from bench.errors import BenchError
 from bench.measure.meter import Meter
 from bench.measure.metrics import ImageScore, check_metrics, labels_of, metric
 from bench.measure.metrics.told import remarks, why_not_finite
-from bench.measure.pairing import Paired, pair_folder
+from bench.measure.pairing import Paired, pair_folder, pairs_itself
 from bench.measure.protocol import PROTOCOLS, default_protocol, usual_protocol
 from bench.measure.protocol import protocol as find_protocol
 from bench.measure.scores import ScoreStore
@@ -68,6 +68,14 @@ class FolderScores:
             for name in self.metrics
             for text in remarks(name, [s[name] for s in self.images.values() if name in s])
         ]
+        if self.paired.how:
+            told.append(f"paired by their names: {self.paired.how}.")
+        if aside := self.paired.aside:
+            more = f" and {len(aside) - 3} more" if len(aside) > 3 else ""
+            told.append(
+                f"not scored, for they are named as originals or inputs: {', '.join(aside[:3])}"
+                f"{more}."
+            )
         if self.paired.cropped:
             told.append(
                 f"{self.paired.cropped} of {len(self.images)} restored images have the size of the "
@@ -103,10 +111,13 @@ def score_folder(
     rules = find_protocol(protocol or usual)
     needing = [name for name in metrics if metric(name).reference]
     if needing and reference is None and dataset is None:
-        raise BenchError(
-            f"{', '.join(needing)}: compared with a reference. Name it with --reference DIR or "
-            "--dataset NAME, or ask for --metrics that need none, such as niqe."
-        )
+        if not (folder.is_dir() and pairs_itself(folder, scale)):
+            raise BenchError(
+                f"{', '.join(needing)}: compared with a reference. Name it with --reference DIR or "
+                "--dataset NAME, or ask for --metrics that need none, such as niqe. A folder that "
+                f"holds both names them such as NAME_x{scale}_SR and NAME_x{scale}_HR."
+            )
+        reference = folder
     paired = pair_folder(folder, scale, reference=reference, dataset=dataset, template=template)
     store = ScoreStore(home() / "store" / "scores.db")
     with Meter(metrics, workers=workers, store=store) as meter:

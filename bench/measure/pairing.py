@@ -15,6 +15,7 @@ from bench.data.images import image_size, read_image, scan_images
 from bench.data.pairs import Pair, load_pairs
 from bench.data.pixels import Image
 from bench.errors import BenchError
+from bench.measure.naming import Names, pair_names, says_original
 from bench.measure.scores import ScoreStore
 from bench.measure.task import Digests
 
@@ -109,6 +110,10 @@ class Paired:
     """Stems of the reference without a restored image."""
     cropped: int = 0
     """References larger than the restored image, by less than one LR pixel."""
+    aside: tuple[str, ...] = ()
+    """Stems in the folder that are named as originals or as inputs, and were not scored."""
+    how: str = ""
+    """How names became pairs, where it was not by the template alone."""
 
 
 def pair_folder(
@@ -121,6 +126,8 @@ def pair_folder(
 ) -> Paired:
     """Returns the tasks, by stem. Raises BenchError with one line for each file that does not fit.
 
+    reference: may be the folder itself, for names such as 0801_x4_SR and 0801_x4_HR (see
+    `pair_names`); no image is compared with itself.
     template: the stem of a restored file for a reference's stem, such as "{stem}x{scale}_edsr".
     Sizes are read from the headers. A restored image has its reference's size, or that of the
     part whose sides the scale divides, for a reference that was not cropped to it.
@@ -128,18 +135,21 @@ def pair_folder(
     _check_template(template)
     absent = [p for p in (folder, reference) if p is not None and not p.is_dir()]
     if absent:
-        raise BenchError("\n".join(f"{path}: no such folder." for path in absent))
+        raise BenchError("\n".join(f"{path}: {_no_folder(path)}" for path in absent))
     restored, problems = scan_images(folder)
     references, official, more = _references(reference, dataset, scale)
-    stems = {template.format(stem=stem, scale=scale): stem for stem in references}
-    strangers = [name for name in restored if references and name not in stems]
-    problems += more + _orphans(restored, strangers)
-    tasks, cropped = [], 0
-    advice = [_hint(strangers, references, template)] if strangers else []
-    for name, path in restored.items():
-        if references and name not in stems:
+    same = reference is not None and reference.samefile(folder)
+    named = _named(folder, restored, references, scale, template, same)
+    if reference is not None:
+        official = len(named.originals)
+    problems += [*([] if same else more), *_orphans(restored, named.strangers)]
+    advice = [_hint(named, template)] if named.strangers or not named.pairs else []
+    tasks, cropped, own = [], 0, list[Path]()
+    for name, stem in sorted(named.pairs.items(), key=lambda pair: pair[1]):
+        path, hr = restored[name], references[named.originals[stem]] if references else None
+        if hr and hr.path.samefile(path):
+            own.append(path)
             continue
-        hr = references[stems[name]] if references else None
         sr, whole = _size(path, problems), _size(hr, problems) if hr else None
         if sr is None or (hr and whole is None):
             continue
@@ -153,12 +163,45 @@ def pair_folder(
             )
             continue
         cropped += whole is not None and whole != sr
-        tasks.append(Task(stems.get(name, name), path, sr, hr))
-    if problems:
+        tasks.append(Task(stem, path, sr, hr))
+    if own:
+        several = f" and {len(own) - 1} more" if len(own) > 1 else ""
+        problems.append(f"{own[0]}{several}: its own reference. Name the folder of the originals.")
+    if problems or not tasks:
         raise BenchError("\n".join([*problems, *dict.fromkeys(advice)]))
-    tasks.sort(key=lambda task: task.stem)
-    left_out = sorted(stem for name, stem in stems.items() if name not in restored)
-    return Paired(tuple(tasks), max(official, len(tasks)), tuple(left_out), cropped)
+    left_out = tuple(sorted(named.originals.keys() - set(named.pairs.values())))
+    official = max(official, len(tasks))
+    return Paired(tuple(tasks), official, left_out, cropped, named.aside, named.how)
+
+
+def _named(
+    folder: Path,
+    restored: Mapping[str, Path],
+    references: Mapping[str, Reference],
+    scale: int,
+    template: str,
+    same: bool,
+) -> Names:
+    if not references:
+        return Names({name: name for name in restored}, {})
+    named = pair_names(restored, references, scale, template, same=same)
+    if same and not named.pairs:
+        raise BenchError(
+            f"{folder}: is its own --reference, and no two names in it are a pair such as "
+            f"NAME_x{scale}_SR and NAME_x{scale}_HR. Name the folder of the originals."
+        )
+    return named
+
+
+def pairs_itself(folder: Path, scale: int) -> bool:
+    """Whether a folder holds originals beside restored images, told by the ends of their names."""
+    names = scan_images(folder)[0]
+    named = pair_names(names, names, scale, same=True)
+    return named.marked and bool(named.pairs)
+
+
+def _no_folder(path: Path) -> str:
+    return "is a file. Name a folder." if path.exists() else "no such folder."
 
 
 def _references(
@@ -211,21 +254,25 @@ def _orphans(restored: Mapping[str, Path], strangers: Sequence[str]) -> list[str
     return shown + ([f"... and {len(strangers) - 10} more."] if len(strangers) > 10 else [])
 
 
-def _hint(strangers: Sequence[str], references: Mapping[str, Reference], template: str) -> str:
+def _hint(named: Names, template: str) -> str:
     """What to do about images without a reference: a template that would pair them, if any."""
     forms = Counter(
         name.replace(stem, "{stem}", 1)
-        for name in strangers[:50]
-        for stem in references
-        if stem in name
+        for name in named.strangers[:50]
+        for stem in named.originals
+        if stem in name and stem != name
     )
-    left = set(strangers)
+    left = set(named.strangers)
     pairs = {  # the stem 1 is in "10_x2" too, so see which form does most
-        form: sum(form.replace("{stem}", stem) in left for stem in references)
+        form: sum(form.replace("{stem}", stem) in left for stem in named.originals)
         for form, _ in forms.most_common(5)
+        if not says_original(form)
     }
     said = f"Images are paired by file stem ({template})."
     if not pairs:
-        return f"{said} The reference has {', '.join(list(references)[:3])}, ..."
+        rest = [*named.aside, *named.strangers]
+        if rest and all(map(says_original, rest)):
+            return f"Named as originals or inputs are {', '.join(rest[:3])}, ...: none is restored."
+        return f"{said} The reference has {', '.join(list(named.originals)[:3])}, ..."
     form = max(pairs, key=lambda form: (pairs[form], -len(form)))
     return f"{said} --template '{form}' would pair {pairs[form]} of them."
