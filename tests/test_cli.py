@@ -194,6 +194,7 @@ def test_eval_takes_parameters_and_weights(world: Path):
         ({"--param": "sharp=1"}, ["unknown parameter 'sharp'", "scale"]),
         ({"--param": "scale=two"}, ["scale", "'two'"]),
         ({"--scale": "9"}, ["9"]),
+        ({"--scale": "23"}, ["--scale '23': write whole numbers from 1 to 8"]),
         ({"--limit": "0"}, ["0"]),
         ({"method": "methods.classical.Bicubi"}, ["unknown method", "methods.classical.Bicubic"]),
         ({"method": "methods.clasical.Bicubic"}, ["unknown method", "methods.classical.Bicubic"]),

@@ -19,10 +19,13 @@ from kit import commands, write_study
 
 from bench.api import measure_method, score_folder
 from bench.data.benchmark import Benchmark, open_benchmark
+from bench.data.datacheck import check_set
 from bench.data.images import read_image, write_image
 from bench.data.pairs import Pair
 from bench.data.pixels import Image, Input
 from bench.errors import BenchError
+from bench.look.check import load_study
+from bench.look.plan import plan_text, study_plan
 from bench.measure import meter, pairing, pool, scoring
 from bench.measure.evaluate import Evaluated, evaluate
 from bench.measure.meter import Meter
@@ -308,6 +311,34 @@ def test_a_slice_is_a_part_of_its_set(small_sets: Path, tmp_path: Path) -> None:
     assert len({whole.fingerprint, own.fingerprint, first.fingerprint}) == 3
 
 
+def test_what_is_scored_against_a_slice_is_partial(tmp_path: Path) -> None:
+    kit.write_pictures(tmp_path / "mine", 5)
+    kit.write_pictures(tmp_path / "sr", 2, first=1)
+    for path in (tmp_path / "sr").iterdir():
+        path.write_bytes((tmp_path / "mine" / path.name).read_bytes())
+    found = score_folder(tmp_path / "sr", ["psnr"], 2, dataset=f"{tmp_path / 'mine'}[1:3]")
+    assert (len(found.images), found.paired.official, found.partial) == (2, 5, True)
+
+
+def test_a_checked_slice_is_partial(small_sets: Path, tmp_path: Path) -> None:
+    kit.write_pictures(tmp_path / "mine", 5)
+    name = f"{tmp_path / 'mine'}[1:3]"
+    assert (check_set(name, 2).name, check_set(name, 2).count) == (name, "2/5 images, PARTIAL")
+    assert check_set("bsd100[:1]", 2).count == "1/100 images, PARTIAL"
+    assert check_set(str(tmp_path / "mine"), 2).count == "5 images"
+
+
+@pytest.mark.parametrize("dataset", ["./mine[:2]", "bsd100[:1]"])
+def test_the_plan_says_partial(dataset: str, small_sets: Path, tmp_path: Path) -> None:
+    kit.write_pictures(tmp_path / "mine", 5)
+    file = kit.write_study(
+        tmp_path, "a: {use: methods.classical.Bicubic}", train="", select="", budget="",
+        evaluate=f"{{datasets: ['{dataset}'], metrics: [psnr_y]}}",
+    )  # fmt: skip
+    text = plan_text(study_plan(load_study(file)))
+    assert f"{'2/5' if 'mine' in dataset else '1/100'} images, PARTIAL, " in text
+
+
 @pytest.mark.parametrize("name", ["bsd100[2:]", "bsd100[1:1]", "MINE[7:9]"])
 def test_an_empty_slice_is_a_message(small_sets: Path, tmp_path: Path, name: str) -> None:
     kit.write_pictures(tmp_path / "mine", 5)
@@ -329,6 +360,9 @@ def test_eval_says_how_much_of_a_set_it_has_seen(tmp_path: Path) -> None:
     assert part == whole[1:]
     ended = commands().run(world, *ask, "set5[:2]")
     assert "2/5 images, PARTIAL" in ended.out
+    assert [results[name]["partial"] for name in counts] == [True, True, False]
+    ended = commands().run(world, *ask, "./mine", "--limit", "2")
+    assert "./mine x2, sr-y@1, LR: bicubic, 2/3 images, PARTIAL" in ended.out
     ended = commands().run(world, *ask, "set5[4:]")
     assert (ended.status, ended.out) == (2, "")
     assert "set5[4:]: no image is left; set5 has 3 here." in ended.err

@@ -81,7 +81,7 @@ def evaluate(
 
 def _scales(text: str) -> list[int]:
     words = names(text)
-    if not words or any(word not in "12345678" for word in words):
+    if not words or not {*words} <= {*"12345678"}:
         raise BenchError(f"--scale {text!r}: write whole numbers from 1 to 8, such as 2 or 2,3,4.")
     return [int(word) for word in words]
 
@@ -113,6 +113,7 @@ def _result(measured: Any, benchmark: Any, unavailable: dict[str, str]) -> dict[
         "protocol": rules.name,
         "count": len(benchmark.pairs),
         "official": benchmark.official,
+        "partial": benchmark.partial,
         "lr": benchmark.source,
         "fingerprint": benchmark.fingerprint,
         "mean": {**means, **absent},
@@ -134,8 +135,8 @@ def _print_results(
 
     wide = max(len(assessors.get(name, name)) for name in metrics)
     for result in results:
-        count, official = result["count"], result["official"]
-        part = f"/{official} images, PARTIAL" if count < official else " images"
+        count = result["count"]
+        part = f"/{result['official']} images, PARTIAL" if result["partial"] else " images"
         click.echo(
             f"{result['dataset']} x{result['scale']}, {result['protocol']}, LR: {result['lr']}, "
             f"{count}{part}"

@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ from bench.data.pairs import (
     load_originals,
     published_lr,
 )
-from bench.errors import BenchError, unknown
+from bench.errors import BenchError, reason_of, unknown
 
 Key = tuple[int, str]
 """(scale, "bicubic" or "unknown")."""
@@ -49,7 +49,7 @@ class Checked:
     name: str
     title: str
     official: int
-    """Images in the whole set; 0: not stated."""
+    """Images in the whole set, of a slice at least those that are here; 0: not stated."""
     licence: str
     home: str
     traps: tuple[str, ...]
@@ -97,9 +97,9 @@ def check_set(name: str, scale: int | None = None, workers: int = 2) -> Checked:
     Raises BenchError for an unknown name; all else that is wrong is in the result.
     """
     entry = sets.dataset(name)
-    facts = (entry.name, entry.title, entry.official, entry.licence, entry.home, entry.traps)
+    facts = Checked(name, entry.title, entry.official, entry.licence, entry.home, entry.traps)
     if why := sets.missing(name):
-        return Checked(*facts, missing=why, expected=tuple(_expected(entry)))
+        return replace(facts, missing=why, expected=tuple(_expected(entry)))
     place = sets.find(entry)
     found: dict[Key, Found] = {}
     problems: list[str] = []
@@ -115,8 +115,9 @@ def check_set(name: str, scale: int | None = None, workers: int = 2) -> Checked:
     here = max((len(one.pairs) for one in found.values()), default=0)
     if entry.official and here > entry.official:
         problems.append(f"{here} images, but the whole set has {entry.official}.")
-    return Checked(
-        *facts,
+    return replace(
+        facts,
+        official=entry.official or max((one.whole for one in found.values()), default=0),
         folder=str(place.folder) if place else "installed packages",
         layout=_layout(entry, place),
         here=here,
@@ -341,7 +342,7 @@ def degrade_set(source: str, scale: int, out: Path, degradation: str = "bicubic"
         try:
             write_image(out / f"{pair.stem}.png", np.asarray(pair.lr(), np.uint8))
         except OSError as error:
-            raise BenchError(f"{out}: cannot be written to: {error.strerror}.") from None
+            raise BenchError(f"{out}: cannot be written to: {reason_of(error)}") from None
     return Degraded(out, len(new), len(pairs) - len(new))
 
 

@@ -190,13 +190,17 @@ def plan_text(plan: Row) -> str:
                 lines.append(f"          {stage['recipe'] or 'all defaults'}{over}")
     lines.append("measured on:")
     for row in plan["datasets"]:
-        lines.append(
-            f"  {row['name']:<14} missing: {row['missing']}"
-            if row["missing"]
-            else f"  {row['name']:<14} {row['count']}/{row['official'] or '?'} images, "
-            f"{row['protocol']}, LR: {row['lr']}"
-        )
+        lines.append(f"  {row['name']:<14} {_measured_on(row)}")
     for name, why in plan["metrics"].items():
         lines.append(f"  {name:<14} {'-  ' + why if why else 'available'}")
     lines.append(f"about {duration(plan['seconds'])} with {plan['workers']} workers (estimate)")
     return "\n".join(lines)
+
+
+def _measured_on(row: Row) -> str:
+    if row["missing"]:
+        return f"missing: {row['missing']}"
+    count, official = row["count"], row["official"]
+    images = f"{count}/{official} images" if official else f"{count} images"
+    partial = ", PARTIAL" if count < official else ""
+    return f"{images}{partial}, {row['protocol']}, LR: {row['lr']}"

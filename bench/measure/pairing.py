@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data import sets
+from bench.data.benchmark import open_benchmark
 from bench.data.images import image_size, read_image, scan_images
-from bench.data.pairs import Pair, load_pairs
+from bench.data.pairs import Pair
 from bench.data.pixels import Image
 from bench.errors import BenchError
 from bench.measure.naming import Names, pair_names, says_original
@@ -213,14 +213,14 @@ def _references(
         return {stem: Reference(path) for stem, path in files.items()}, len(files), problems
     if dataset is None:
         return {}, 0, []
-    pairs = load_pairs(dataset, scale, "bicubic" if scale > 1 else "none")
-    found = {p.stem: Reference(p.hr_path, p) for p in pairs if p.hr_path is not None}
+    benchmark = open_benchmark(dataset, scale, "bicubic" if scale > 1 else "none")
+    found = {p.stem: Reference(p.hr_path, p) for p in benchmark.pairs if p.hr_path is not None}
     if not found:
         raise BenchError(
             f"{dataset}: has no HR files to compare with. Metrics that need none, such as niqe, "
             "are measured without --dataset."
         )
-    return found, max(sets.dataset(dataset).official, len(found)), []
+    return found, max(benchmark.official, len(found)), []
 
 
 def _size(source: Path | Reference, problems: list[str]) -> Size | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from bench.errors import BenchError
+from bench.errors import BenchError, reason_of
 
 Keys = tuple[str | int, ...]
 
@@ -93,7 +93,7 @@ def read_text(file: Path) -> str:
     except OSError as error:
         near = [str(p) for p in sorted(file.parent.glob("*.yaml"))] if file.parent.is_dir() else []
         known = f" Known: {', '.join(near)}." if near else ""
-        raise BenchError(f"{file}: cannot be read: {error.strerror}.{known}") from None
+        raise BenchError(f"{file}: cannot be read: {reason_of(error)}{known}") from None
     try:
         return content.decode(_MARKS.get(content[:2], "utf-8-sig"))
     except UnicodeDecodeError as error:
