@@ -22,7 +22,7 @@ from bench.data.benchmark import Benchmark, open_benchmark
 from bench.data.datacheck import check_set
 from bench.data.images import read_image, write_image
 from bench.data.pairs import Pair
-from bench.data.pixels import Image, Input
+from bench.data.pixels import Image, Input, as_rgb
 from bench.errors import BenchError
 from bench.look.check import load_study
 from bench.look.plan import plan_text, study_plan
@@ -30,7 +30,7 @@ from bench.measure import meter, pairing, pool, scoring
 from bench.measure.evaluate import Evaluated, evaluate
 from bench.measure.meter import Meter
 from bench.measure.metrics import metric, score_image
-from bench.measure.protocol import protocol
+from bench.measure.protocol import PROTOCOLS, protocol
 from bench.measure.scores import ScoreStore
 from bench.measure.task import Restored
 from bench.method.restoring import restoring
@@ -174,10 +174,24 @@ def values(answer: dict[str, Any]) -> dict[tuple[str, str], float]:
     }  # fmt: skip
 
 
+def test_a_gray_original_given_back_in_rgb_is_equal_to_it(tmp_path: Path) -> None:
+    gray = np.random.default_rng(0).integers(0, 256, (48, 48), dtype=np.uint8)
+    write_image(tmp_path / "gray/a.png", gray)
+    write_image(tmp_path / "rgb/a.png", as_rgb(gray))
+    for rules in PROTOCOLS:
+        for folder in ("gray", "rgb"):
+            measured = measure_method(
+                "methods.classical.Original", [str(tmp_path / folder)], 1, ["psnr", "psnr_y"],
+                degradation="none", protocol=rules,
+            )  # fmt: skip
+            ((image,),) = measured.images.values()
+            assert [score.value for score in image.scores.values()] == [math.inf, math.inf]
+
+
 def test_networks_score_in_fp32_whatever_surrounds_them(small_sets: Path) -> None:
     rng = np.random.default_rng(0)
     hr, noise = (rng.integers(0, n, (64, 72, 3), dtype=np.uint8) for n in (200, 50))
-    names = ["lpips", "nima", "pyiqa:fsim"]
+    names = ["lpips", "nima"]
 
     def scores() -> Any:
         task = Restored("a", hr, hr + noise, hr)
