@@ -1,7 +1,11 @@
-"""A machine in trouble: a full disk."""
+"""A machine in trouble: a full disk, no home, no name for the user."""
 
 import errno
+import json
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,3 +102,51 @@ def test_what_is_our_bug_shows_itself(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sys.argv", ["bench", "list", "metrics"])
     with pytest.raises(ValueError, match="a mistake of ours"):
         bench.cli.main()
+
+
+NOBODY = """
+import pwd
+def unknown(uid): raise KeyError(f"getpwuid(): uid not found: {uid}")
+pwd.getpwuid = unknown
+from bench.cli import main
+"""
+HERE = ["HOME", "LOGNAME", "USER", "LNAME", "USERNAME", "MPLCONFIGDIR"]
+
+
+def as_nobody(folder: Path, code: str, *words: str, **settings: str) -> str:
+    """What Python prints without home and passwd entry."""
+    environment = {k: v for k, v in os.environ.items() if k not in HERE}
+    command = [sys.executable, "-c", NOBODY + code, *words]
+    done = subprocess.run(
+        command, env=environment | settings, cwd=folder, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_a_user_without_home_and_name_can_do_everything(tmp_path: Path):
+    """Importing MLflow asks for the home, and each of its runs for the user's name."""
+    code = "import atexit, getpass; atexit.register(lambda: print(getpass.getuser()))\nmain()"
+    told, name = as_nobody(tmp_path, code, "doctor", "--json").splitlines()
+    assert json.loads(told)["home"] == os.environ["BENCH_HOME"]
+    assert name == str(os.getuid())
+
+
+SETTLED = """
+import os, sys
+sys.argv = ["bench", "--version"]
+try: main()
+except SystemExit: print(os.environ["HOME"], os.environ.get("MPLCONFIGDIR"), sep="\\n")
+"""
+
+
+def test_what_libraries_keep_goes_where_bench_may_write(tmp_path: Path):
+    ours, mine = Path(os.environ["BENCH_HOME"]), tmp_path / "mine"
+    mine.mkdir()
+    _, *nothing = as_nobody(tmp_path, SETTLED).splitlines()
+    assert nothing == [str(ours), str(ours / "matplotlib")]
+    _, *writable = as_nobody(tmp_path, SETTLED, HOME=str(mine)).splitlines()
+    assert writable == [str(mine), "None"]
+    absent = str(tmp_path / "absent")
+    _, *nowhere = as_nobody(tmp_path, SETTLED, HOME=absent).splitlines()
+    assert nowhere == [absent, str(ours / "matplotlib")]

@@ -1,6 +1,7 @@
 """The command line: verbs that call `bench.api`; heavy imports wait inside each verb."""
 
 import contextlib
+import getpass
 import io
 import os
 import shlex
@@ -10,6 +11,7 @@ import click
 
 from bench.cli import data, measuring, studies
 from bench.cli.common import JSON, print_json
+from bench.data.roots import home
 from bench.errors import BenchError, disk_is_full, no_room, reason_of
 from bench.terminal.streams import make_ready, refused
 
@@ -30,11 +32,24 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     outputs = make_ready()
     try:
+        _settle()
         status = cli(standalone_mode=False)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         status = _told(refused(outputs) or error)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _settle() -> None:
+    """Gives libraries a home and a user's name where the machine has none, as in a container."""
+    if not os.path.isabs(os.path.expanduser("~")):
+        os.environ["HOME"] = str(home())
+    if not os.access(os.path.expanduser("~"), os.W_OK):  # or it finds all fonts anew, each time
+        os.environ.setdefault("MPLCONFIGDIR", str(home() / "matplotlib"))
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = str(os.getuid())
 
 
 def _told(error: BaseException) -> int:
