@@ -35,7 +35,7 @@ from bench.method.published import must_be_given, resolve_weights
 from bench.method.restoring import bands_of, restoring, scale_of
 from bench.method.weights import load_weights
 from bench.records.cell import Cell, Score, label_of, load_scores
-from bench.report.render import write_report
+from bench.report.render import check_folder, usual_folder, write_report
 from bench.report.rows import choose_rows
 from bench.study.fields import Study
 from bench.sweep.screen import Screen
@@ -80,10 +80,12 @@ def run_study(
     from bench.sweep.driver import sweep
 
     written: dict[str, Path] = {}
+    folder = out or usual_folder(study.name)
+    check_folder(study, folder)
 
     def report(cells: list[Cell]) -> Path:
-        written.update(write_report(study.name, out))
-        return out or Path("reports") / study.name
+        written.update(write_report(study.name, folder))
+        return folder
 
     def shown(cells: list[Cell]) -> set[str]:
         return {cell.file_name for row in choose_rows(study, cells)[0] for cell in row.cells}

@@ -601,14 +601,6 @@ def test_without_pictures_the_strip_is_left_out_with_a_reason(tmp_path: Path) ->
     assert "Not drawn: strip of set5: no picture of" in written["table.md"].read_text()
 
 
-def test_figures_of_an_older_report_do_not_stay(tmp_path: Path) -> None:
-    old = tmp_path / "out" / "figures" / "response-alpha.png"
-    old.parent.mkdir(parents=True)
-    old.touch()
-    render(make_study(), [make_cell()], tmp_path, tmp_path / "out", formats=("md",))
-    assert not old.exists()
-
-
 def test_a_study_without_records_still_gets_a_report(tmp_path: Path) -> None:
     written = render(make_study(), [], tmp_path, tmp_path / "out")
     assert "bicubic: no finished record yet." in written["table.md"].read_text()

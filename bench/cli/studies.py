@@ -82,8 +82,11 @@ def _print_report(written: dict[str, Path], failed: Sequence[Any]) -> None:
         click.echo(
             f"failed: {cell.label} seed {cell.seed}: {cell.reason.splitlines()[0]}", err=True
         )
-    for path in written.values():
-        click.echo(path)
+    for name, path in written.items():
+        if name == "earlier":
+            click.echo(f"{path}: what another version of bench had written, put aside", err=True)
+        else:
+            click.echo(path)
 
 
 @click.command()

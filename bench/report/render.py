@@ -1,11 +1,12 @@
 """Writes a study's report from its records alone: tables, scores, figures, one page with all."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.errors import BenchError, unknown
 from bench.records.cell import Cell, load_records, scores_frame
+from bench.report.folder import ReportFolder
 from bench.report.markup import Figure, Report, to_html, to_latex, to_markdown
 from bench.report.papers.beside import comparison_sections, write_comparison
 from bench.report.papers.published import load_papers
@@ -35,44 +36,61 @@ def render(
     `reference/<dataset>/<image>.png`; without them the strips are left out and the report says so.
     mixed: scores of one set under several protocols may stand in one table, marked; a study that
     names a protocol for each set has said so itself. Raises BenchError for an unknown format or
-    paper, and for protocols that are mixed without being told to.
+    paper, for protocols that are mixed without being told to, and for files in the way that bench
+    did not write; then, and whatever else goes wrong, `out` stays as it was.
     """
     _check_formats(formats)
+    place = ReportFolder(out, study.name)
+    place.check(names_of(study, formats))
     papers = load_papers(study.compare)
     rows, cuts = choose_rows(study, cells)
     columns = columns_of(study, cells)
     if not mixed:
         _refuse_mixture(columns)
-    out.mkdir(parents=True, exist_ok=True)
-    written: dict[str, Path] = {}
-    figures: list[Figure] = []
-    absent: list[str] = []
-    if {"md", "html"} & set(formats):
-        from bench.report.figures import draw_figures  # matplotlib: tables alone must not wait
+    drawn = bool({"md", "html"} & set(formats))
+    with place.drafts() as drafts:
+        figures: list[Figure] = []
+        absent: list[str] = []
+        if drawn:
+            from bench.report.figures import draw_figures  # matplotlib: tables alone must not wait
 
-        figures, absent = draw_figures(study, cells, rows, columns, pictures, out / "figures")
-        written |= {f"figures/{figure.path.name}": figure.path for figure in figures}
-    report = Report(
-        study.name,
-        study.header.strip(),
-        [*remarks(study, cells, rows), *cuts],
-        make_tables(study, cells, rows, columns),
-        [*comparison_sections(study, cells, papers), *sections(study, cells, rows)],
-        figures,
-        absent,
-    )
-    texts = {"md": ("table.md", to_markdown), "tex": ("table.tex", to_latex),
-             "html": ("report.html", to_html)}  # fmt: skip
-    for name, (file, writer) in texts.items():
-        if name in formats:
-            written[file] = out / file
-            written[file].write_text(writer(report), encoding="utf-8")
-    if "csv" in formats:
-        written |= _write_scores(cells, out)
-        if papers:
-            written["published.csv"] = out / "published.csv"
-            write_comparison(study, cells, papers, written["published.csv"])
-    return written
+            figures, absent = draw_figures(
+                study, cells, rows, columns, pictures, drafts / "figures"
+            )
+        report = Report(
+            study.name,
+            study.header.strip(),
+            [*remarks(study, cells, rows), *cuts],
+            make_tables(study, cells, rows, columns),
+            [*comparison_sections(study, cells, papers), *sections(study, cells, rows)],
+            figures,
+            absent,
+        )
+        for name, (file, writer) in TEXTS.items():
+            if name in formats:
+                (drafts / file).write_text(writer(report), encoding="utf-8")
+        if "csv" in formats:
+            _write_scores(cells, drafts)
+            if papers:
+                write_comparison(study, cells, papers, drafts / "published.csv")
+        written = place.take(drafts, figures=drawn)
+    order = [*(f"figures/{f.path.name}" for f in figures), *names_of(study, formats), "earlier"]
+    return {name: written[name] for name in order if name in written}
+
+
+TEXTS: dict[str, tuple[str, Callable[[Report], str]]] = {
+    "md": ("table.md", to_markdown),
+    "tex": ("table.tex", to_latex),
+    "html": ("report.html", to_html),
+}
+SCORES = ("scores.csv", "scores.parquet", "trials.csv")
+
+
+def names_of(study: Study, formats: Sequence[str] = FORMATS) -> list[str]:
+    """Returns the files of a report but for its figures, which the records decide."""
+    texts = [file for name, (file, _) in TEXTS.items() if name in formats]
+    scores = [*SCORES, *(["published.csv"] if study.compare else [])]
+    return texts + (scores if "csv" in formats else [])
 
 
 def write_report(
@@ -81,8 +99,19 @@ def write_report(
     """Renders tables and figures of a swept study from its records; returns what was written."""
     _check_formats(formats)
     study, cells, pictures = load_records(name)
-    folder = out or Path("reports") / name
+    folder = out or usual_folder(name)
     return render(study, cells, pictures, folder, formats=tuple(formats), mixed=mixed)
+
+
+def usual_folder(name: str) -> Path:
+    """Returns where the report of a study goes if nothing else is said."""
+    return Path("reports") / name
+
+
+def check_folder(study: Study, out: Path) -> None:
+    """Raises BenchError if what bench did not write is in the way of a report, but for figures:
+    so a sweep need not find that at its end."""
+    ReportFolder(out, study.name).check(names_of(study))
 
 
 def _refuse_mixture(columns: Sequence[Column]) -> None:
@@ -107,15 +136,14 @@ def _check_formats(formats: Sequence[str]) -> None:
         raise BenchError("\n".join(unknown("report format", name, FORMATS) for name in wrong))
 
 
-def _write_scores(cells: list[Cell], out: Path) -> dict[str, Path]:
+def _write_scores(cells: list[Cell], out: Path) -> None:
     """All finished scores, tidy, in full precision; and one line a record with how it ended."""
     frame = scores_frame([cell for cell in cells if cell.state == "complete"])
-    paths = {name: out / name for name in ("scores.csv", "scores.parquet", "trials.csv")}
-    frame.to_csv(paths["scores.csv"], index=False)
-    frame.to_parquet(paths["scores.parquet"], index=False)
+    frame.to_csv(out / SCORES[0], index=False)
+    frame.to_parquet(out / SCORES[1], index=False)
     objectives = sorted({name for cell in cells for name in cell.objectives})
     swept = sorted({name for cell in cells for name in cell.swept})
-    with paths["trials.csv"].open("w", newline="", encoding="utf-8") as file:
+    with (out / SCORES[2]).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(
             ["method", "trial", "seed", "state", "reason", *(f"parameter.{n}" for n in swept),
@@ -130,4 +158,3 @@ def _write_scores(cells: list[Cell], out: Path) -> dict[str, Path]:
                  *(cell.objectives.get(n, "") for n in objectives), cell.seconds, cell.started,
                  commit(cell), cell.run_id, cell.fingerprint]
             )  # fmt: skip
-    return paths

@@ -17,8 +17,6 @@ from bench.report.series import Response, make_responses, make_trials
 from bench.report.strip import Strip, make_strip, score_columns
 from bench.study.fields import Study
 
-KINDS = ("response", "trade-off", "strip", "curves")
-
 
 def draw_figures(
     study: Study,
@@ -29,10 +27,7 @@ def draw_figures(
     folder: Path,
 ) -> tuple[list[Figure], list[str]]:
     """Draws into `folder` what the records allow; returns the figures, and why others are not
-    there. Those of an older report are removed."""
-    for kind in KINDS:
-        for old in folder.glob(f"{kind}*.png"):
-            old.unlink()
+    there."""
     done: list[Figure] = []
     absent: list[str] = []
     trials = make_trials(study, cells)
