@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,3 +143,39 @@ def test_nobody_waits_for_a_free_lock(store: Store) -> None:
         with store.lock("stages", "k", lambda pid: pytest.fail("waited")):
             text = (store.root / "locks" / "stages-k").read_text()
             assert text == str(os.getpid())
+
+
+def write_entry(folder: Path) -> None:
+    with zipfile.ZipFile(folder / "weights.pth", "w") as file:
+        file.writestr("data", "x" * 100)
+    for name in ("stage.json", "history.json"):
+        (folder / name).write_text("[1, 2]")
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["today's", "of an earlier version"])
+@pytest.mark.parametrize("name", ["weights.pth", "stage.json", "history.json"])
+def test_an_entry_with_a_file_missing_or_cut_short_is_none_and_is_replaced(
+    store: Store, name: str, listed: bool
+) -> None:
+    entry = store.commit("stages", "key", write_entry)
+    if not listed:
+        (entry / "sizes.json").unlink()
+    assert store.has("stages", "key")
+    (entry / name).write_bytes(b"")
+    assert not store.has("stages", "key")
+    store.commit("stages", "key", write_entry)
+    assert store.has("stages", "key")
+    (entry / name).unlink()
+    assert not store.has("stages", "key")
+    os.makedirs(entry / name)
+    assert not store.has("stages", "key")
+
+
+def test_weights_cut_in_the_middle_are_found_by_their_size_or_their_end(store: Store) -> None:
+    entry = store.commit("stages", "key", write_entry)
+    os.truncate(entry / "weights.pth", 60)
+    assert not store.has("stages", "key")
+    (entry / "sizes.json").unlink()
+    assert not store.has("stages", "key")
+    (entry / "sizes.json").write_text("{")
+    assert not store.has("stages", "key")

@@ -55,7 +55,8 @@ def load_study(file: str | Path, overrides: Iterable[str] = (), strict: bool = F
         check.search()
     if check.problems:
         raise BenchError("\n".join(dict.fromkeys(check.problems)))
-    return Study(header=document.header, folder=folder, **document.data)
+    name = Path(file).name
+    return Study(header=document.header, folder=folder, file=name, **document.data)
 
 
 def _override(document: Document, text: str) -> None:
@@ -110,8 +111,8 @@ class Check:
 
     def fields(self) -> None:
         """Types, required and unknown keys, section by section."""
-        data, ours = self.document.data, {"header", "folder"}
-        top = [key for key in Study.model_fields if key not in ours]
+        data, fields = self.document.data, Study.model_fields
+        top = [key for key in fields if key not in Study.NOT_IN_FILES]
         for key in data:
             if key not in top:
                 self.add((key,), unknown("key", key, top))

@@ -112,7 +112,7 @@ def _left_over(home: Path) -> dict[str, list[Path]]:
 def _pictures(place: Place, recorded: set[str]) -> list[Path]:
     """Restored and sample pictures of trials without a record; originals that nothing is left
     to be compared with."""
-    folders = _folders(place.pictures)
+    folders = place.pictures_of_trials()
     kept = [p for p in folders if p.name in recorded]
     lost = [p for p in folders if p not in kept and (p.name != "reference" or not kept)]
     return lost + [p for p in _folders(place.samples) if p.name not in recorded]

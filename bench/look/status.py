@@ -6,8 +6,9 @@ from typing import Any
 from bench.data.roots import home, paths_from
 from bench.records.cell import best_cells, load_records
 from bench.records.place import Place, lock_holder
+from bench.records.store import Store
 from bench.study.words import swept_text
-from bench.sweep.identity import Deciding, changes, retrains
+from bench.sweep.identity import Deciding, changes, lost_stages, retrains
 from bench.sweep.rows import planned_cells
 
 
@@ -23,6 +24,7 @@ def study_status(name: str) -> dict[str, Any]:
         }
         for name, cell in best_cells(study, cells).items()
     }
+    store = Store(home() / "store")
     holder, running = lock_holder(Place(home(), name))
     deciding = Deciding(study)
     with paths_from(study.folder):
@@ -41,6 +43,7 @@ def study_status(name: str) -> dict[str, Any]:
         "stale": list(changed),
         "changed": changed,
         "kept": {cell.file_name: cell.kept for cell in cells if cell.kept},
+        "lost": {cell.file_name: lost for cell in cells if (lost := lost_stages(cell, store))},
         "swept_by": holder,
         "best": best,
     }
@@ -65,6 +68,11 @@ def status_text(status: dict[str, Any]) -> str:
         f"{len(names)} stale, changed since: {change} ({', '.join(names)}); "
         + ("trained again" if retrains(change) else "measured again, nothing is trained")
         for change, names in stale.items()
+    ]
+    lines += [
+        f"{name}: the weights of stage {', '.join(stages)} are missing or damaged in the store; "
+        "trained again"
+        for name, stages in status["lost"].items()
     ]
     lines += [f"kept: {name}, changed since: {', '.join(w)}" for name, w in status["kept"].items()]
     for objective, best in status["best"].items():

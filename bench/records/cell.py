@@ -2,11 +2,12 @@
 
 import hashlib
 import re
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from bench.data.files import whole
 from bench.data.roots import home
@@ -223,17 +224,20 @@ def write_cell(folder: Path, cell: Cell) -> Path:
 def load_cells(folder: Path) -> list[Cell]:
     """Returns all cells in a folder, by method, trial and seed.
 
-    Raises BenchError for a broken file.
+    Raises BenchError for broken files.
     """
-    cells = []
+    if folder.exists() and not folder.is_dir():
+        raise BenchError(f"{folder}: is no folder, and records belong there. Move it away.")
+    cells, broken = [], []
     for path in folder.glob("*.json"):
         try:
             cells.append(Cell.model_validate_json(path.read_bytes()))
-        except ValueError as error:
-            raise BenchError(
-                f"{path}: not a record of this version of bench ({str(error).splitlines()[0]}). "
-                "Delete the file and sweep again: finished stages are kept."
-            ) from None
+        except (ValueError, OSError) as error:
+            broken.append(f"{path}: not a record of this version of bench ({_why(error)}).")
+    if broken:
+        more = [f"{len(broken) - 3} more records in {folder}"] if len(broken) > 3 else []
+        advice = "Move that away and sweep again: finished stages are kept, and measured anew."
+        raise BenchError("\n".join([*sorted(broken)[:3], *more, advice]))
     return sorted(cells, key=lambda c: (c.method, -1 if c.trial is None else c.trial, c.seed))
 
 
@@ -259,12 +263,35 @@ def load_records(name: str) -> tuple[Study, list[Cell], Path]:
     Raises BenchError with the known names if nothing of that name has been swept here.
     """
     place = Place(home(), name)
-    if not place.study_file.is_file():
+    if not (place.study_file.exists() or place.cells.is_dir()):
         known = [p.parent.name for p in (home() / "studies").glob("*/study.json")]
         raise BenchError(f"no records in {home()}: {unknown('study', name, known)} Sweep it first.")
-    study = Study.model_validate_json(place.study_file.read_bytes())
+    study = load_study_file(place)
     cells = [cell for cell in load_cells(place.cells) if belongs(study, cell)]
     return study, cells, place.pictures
+
+
+def load_study_file(place: Place) -> Study:
+    """Returns a study as it was last swept. Raises BenchError for a broken file."""
+    try:
+        return Study.model_validate_json(place.study_file.read_bytes())
+    except (ValueError, OSError) as error:
+        raise BenchError(
+            f"{place.study_file}: not a study as this version of bench keeps it ({_why(error)}). "
+            "Move it away and sweep the study's own file again, which writes it anew: the records "
+            "are not touched."
+        ) from None
+
+
+def _why(error: ValueError | OSError) -> str:
+    """Why a file cannot be read, short: "fingerprint: field required"."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if not isinstance(error, ValidationError):
+        return str(error).splitlines()[0]
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['msg'].lower()}" if place else first["msg"]
 
 
 def belongs(study: Study, cell: Cell) -> bool:
@@ -285,11 +312,11 @@ def load_scores(name: str) -> "pd.DataFrame":
 
 def load_losses(key: str) -> "dict[str, NDArray[np.float32]]":
     """Returns each loss of a stored stage at each of its updates, `(steps,)`, by name; NaN where an
-    update did not compute it, nothing for a stage of another version of bench."""
+    update did not compute it, nothing for a stage of another version of bench or a broken file."""
     import numpy as np
 
     path = home() / "store" / "stages" / key / "losses.npz"
-    if not path.is_file():
+    if not zipfile.is_zipfile(path):  # nor is one that is not there
         return {}
     with np.load(path) as file:
         return dict(file)

@@ -3,11 +3,13 @@
 import contextlib
 import fcntl
 import os
+import re
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from bench.errors import BenchError
 
@@ -30,6 +32,13 @@ class Place:
     @property
     def pictures(self) -> Path:
         return self.root / "pictures"
+
+    def pictures_of_trials(self) -> list[Path]:
+        """Returns the folders of restored pictures, and that of the originals; what somebody else
+        has put beside them is none of them."""
+        ours = re.compile(r"reference|[A-Za-z0-9][A-Za-z0-9_-]*-s[0-9]+")
+        folders = sorted(self.pictures.glob("*"))
+        return [p for p in folders if ours.fullmatch(p.name) and p.is_dir() and not p.is_symlink()]
 
     @property
     def samples(self) -> Path:
@@ -65,9 +74,16 @@ def write_whole(path: Path, text: str) -> None:
 def one_at_a_time(home: Path) -> Iterator[None]:
     """Lets one process of a home make the databases: two at once get in each other's way."""
     home.mkdir(parents=True, exist_ok=True)
-    with open(home / "lock", "a", encoding="utf-8") as file:
+    with _opened(home / "lock") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _opened(lock: Path) -> TextIO:
+    try:
+        return open(lock, "a+", encoding="utf-8")
+    except IsADirectoryError:
+        raise BenchError(f"{lock}: is a folder, and bench's lock belongs there. Move it.") from None
 
 
 @contextlib.contextmanager
@@ -77,7 +93,7 @@ def study_lock(place: Place) -> Iterator[Callable[[Iterable[str]], None]]:
     Raises BenchError naming the process that has it. The system frees it when that one dies.
     """
     place.root.mkdir(parents=True, exist_ok=True)
-    with open(place.lock, "a+", encoding="utf-8") as file:
+    with _opened(place.lock) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -7,12 +7,21 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 Kind = Literal["stages", "targets", "pixels"]
+SIZES = "sizes.json"
+"""In each entry: file -> bytes."""
+NEEDED: Mapping[Kind, tuple[str, ...]] = {
+    "stages": ("stage.json", "history.json", "weights.pth"),
+    "targets": ("index.npz", "pixels.bin"),
+    "pixels": ("index.npz", "pixels.bin"),
+}
+"""Files without which an entry serves for nothing."""
 
 
 def content_key(parts: Mapping[str, Any]) -> str:
@@ -45,7 +54,8 @@ class Store:
         return self.root / kind / key
 
     def has(self, kind: Kind, key: str) -> bool:
-        return self.entry(kind, key).is_dir()
+        """Whether the entry is there, and none of its files is missing or cut short."""
+        return _is_whole(self.entry(kind, key), NEEDED[kind])
 
     def scratch(self, kind: Kind, key: str) -> Path:
         """Returns the folder for unfinished work on an entry, such as its last checkpoint."""
@@ -61,8 +71,12 @@ class Store:
         building = Path(tempfile.mkdtemp(dir=self.root, prefix="building-"))
         try:
             write(building)
+            sizes = {path.name: path.stat().st_size for path in building.iterdir()}
+            (building / SIZES).write_text(json.dumps(sizes), encoding="utf-8")
             for path in building.iterdir():
                 _sync(path)
+            if final.is_dir() and not self.has(kind, key):
+                self._remove(final)
             os.rename(building, final)
         except BaseException as error:
             shutil.rmtree(building, ignore_errors=True)
@@ -116,7 +130,7 @@ class Store:
 
     def drop(self, kind: Kind, key: str) -> bool:
         """Removes an entry that no process uses or makes; returns whether it has."""
-        if not self.has(kind, key):
+        if not self.entry(kind, key).is_dir():
             return False
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,10 +139,29 @@ class Store:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return False
-            gone = Path(tempfile.mkdtemp(dir=self.root, prefix="building-"))
-            os.rename(self.entry(kind, key), gone / key)  # at once, then at leisure
-            shutil.rmtree(gone)
+            self._remove(self.entry(kind, key))
         return True
+
+    def _remove(self, entry: Path) -> None:
+        gone = Path(tempfile.mkdtemp(dir=self.root, prefix="building-"))
+        os.rename(entry, gone / entry.name)  # at once, then at leisure
+        shutil.rmtree(gone)
+
+
+def _is_whole(entry: Path, needed: Iterable[str]) -> bool:
+    try:
+        sizes = json.loads((entry / SIZES).read_bytes())
+        return all((entry / name).stat().st_size == size for name, size in sizes.items())
+    except FileNotFoundError:  # of a file, or of the sizes in an entry of an earlier version
+        return not (entry / SIZES).exists() and all(_seems_whole(entry / n) for n in needed)
+    except ValueError:
+        return False
+
+
+def _seems_whole(path: Path) -> bool:
+    if path.suffix in (".pth", ".npz"):
+        return zipfile.is_zipfile(path)  # whose table of contents is its end
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _is_file_of(handle: int, path: Path) -> bool:

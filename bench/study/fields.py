@@ -1,7 +1,8 @@
 """A study: the question that one YAML file asks, typed and frozen. `bench.look.check` loads it."""
 
 import hashlib
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     ConfigDict,
@@ -172,6 +173,21 @@ class Study(Section):
     """The comment at the top of the file: question, cost, expected answer."""
     folder: str = ""
     """Where the file lies, at which relative paths begin; "" in records that do not say so."""
+    file: str = ""
+    """Its name there; "" in such records, and of a study that Python made."""
+
+    NOT_IN_FILES: ClassVar = ("header", "folder", "file")
+    """Fields that the file does not say."""
+
+    @property
+    def path(self) -> Path | None:
+        """Of the file, absolute, if it is known."""
+        return Path(self.folder, self.file).resolve() if self.file else None
+
+    def differences(self, other: "Study") -> list[str]:
+        """Returns the sections in which another study says otherwise."""
+        mine, its = (study.model_dump(exclude={*self.NOT_IN_FILES}) for study in (self, other))
+        return [key for key in mine if mine[key] != its[key]]
 
     def key(self, dataset: str, scale: int) -> str:
         """Returns what names a benchmark in records: the set, and the scale if there are several.

@@ -4,7 +4,7 @@ import contextlib
 import gc
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -150,19 +150,26 @@ class Driver:
         self.recorder.reconcile()
         for name, sampler in self.samplers.items():
             for key, swept in sampler.finished().items():
-                for job in self._jobs(name, key, swept, 0):
-                    self.screen.note(
-                        f"{_label(job)} is stale ({self._why(job)}): measuring it again"
-                    )
-                    self.queue.append(job)
+                self._again(self._jobs(name, key, swept, 0))
         for name, section in self.study.methods.items():
             if not section.ranges:
-                self.queue.extend(self._jobs(name, None, {}, 0))
+                self._again(self._jobs(name, None, {}, 0))
         self.renewed = Counter(job.method for job in self.queue if job.trial is not None)
 
-    def _why(self, job: Job) -> str:
-        cell = self.cells.get(job.file_name)
-        return ", ".join(self.recorder.changes(cell)) if cell else "its record is gone"
+    def _again(self, jobs: Sequence[Job]) -> None:
+        """Queues jobs, and says why those are there whose trial had ended."""
+        for job in jobs:
+            cell = self.cells.get(job.file_name)
+            verb = "training" if cell and cell.stages and not job.stages else "measuring"
+            if cell and (lost := self.recorder.lost(cell)):
+                what = f"the weights of stage {', '.join(lost)} are missing or damaged in the store"
+                self.screen.note(f"{_label(job)}: {what}: training it again")
+            elif cell:
+                why = ", ".join(self.recorder.changes(cell))
+                self.screen.note(f"{_label(job)} is stale ({why}): {verb} it again")
+            elif job.trial is not None:
+                self.screen.note(f"{_label(job)} is stale (its record is gone): {verb} it again")
+            self.queue.append(job)
 
     def stop(self) -> None:
         """Ends all jobs; what was under way is asked again next time."""
@@ -214,7 +221,8 @@ class Driver:
             now = self.recorder.deciding.parts(method, swept, seed)
             if cell is not None and cell.kept and not self._weights_are_here(cell):
                 continue  # it cannot be measured again, and was to be kept
-            if cell is None or cell.fingerprint != content_key(now):
+            stale = cell is None or cell.fingerprint != content_key(now)
+            if stale or (cell is not None and self.recorder.lost(cell)):
                 jobs.append(self._job(method, key, swept, seed, attempt, now))
         return jobs[:1] if self._prunes(method) else jobs  # the next seed when this one has ended
 

@@ -12,11 +12,27 @@ from statistics import fmean
 from typing import Any
 
 from bench.errors import BenchError
-from bench.records.cell import Cell, belongs, best_cells, load_cells, write_cell
-from bench.records.place import Place
+from bench.records.cell import (
+    Cell,
+    belongs,
+    best_cells,
+    load_cells,
+    load_study_file,
+    write_cell,
+)
+from bench.records.place import Place, write_whole
 from bench.records.store import Store, content_key
 from bench.study.fields import Study
-from bench.sweep.identity import SETTINGS, Deciding, changes, environment, refusal, retrains
+from bench.sweep.identity import (
+    SETTINGS,
+    Deciding,
+    another_study,
+    changes,
+    environment,
+    lost_stages,
+    refusal,
+    retrains,
+)
 from bench.sweep.job import Job
 from bench.sweep.outage import Outage, needed
 from bench.sweep.rows import seeds_of
@@ -46,6 +62,8 @@ class Recorder:
         """Trials of each method that have records."""
         self.deciding = Deciding(study)
         self.seeds = {name: seeds_of(study, name) for name in study.methods}
+        self.keeps = False
+        """Whether recorded trials stay as they are, whatever has become of what made them."""
         self.again: list[Cell] = []
         """Failed before, and to be tried again."""
         self.curves: dict[str, str] = {}
@@ -69,8 +87,8 @@ class Recorder:
         if self.place.cells.is_dir():
             stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
             self.place.cells.rename(self.place.root / f"cells-{stamp}")
-        for folder in (self.place.pictures, self.place.samples):
-            shutil.rmtree(folder, ignore_errors=True)
+        self.keep_pictures(())
+        shutil.rmtree(self.place.samples, ignore_errors=True)
         with needed():
             self.tracking.archive_study()
         for sampler in self.samplers.values():
@@ -82,7 +100,11 @@ class Recorder:
         keep: what other code, data or settings have trained is kept as it is, and marked.
         retry_failed: what failed is forgotten, so that it is tried again.
         """
-        for cell in load_cells(self.place.cells) if self.place.cells.is_dir() else []:
+        found = load_cells(self.place.cells)
+        if found and not keep:
+            self._refuse_another_study()
+        self.keeps = keep
+        for cell in found:
             if cell.method in self.study.methods:
                 self.cells[cell.file_name] = cell
                 self._claim_curves(cell)
@@ -108,6 +130,22 @@ class Recorder:
         for cell in self.current():
             self.recorded[cell.method].add(cell.trial)
 
+    def _refuse_another_study(self) -> None:
+        """Raises BenchError if the records are those of another file with the same name."""
+        try:
+            recorded = load_study_file(self.place)
+        except BenchError:
+            if self.place.study_file.is_dir():
+                raise
+            return  # it is written anew when the sweep begins
+        if why := another_study(self.study, recorded):
+            raise BenchError(why)
+
+    def lost(self, cell: Cell) -> list[str]:
+        """Returns the stages of a recorded trial that have to be trained again, for somebody has
+        taken them out of the store."""
+        return [] if self.keeps else lost_stages(cell, self.store)
+
     def _claim_curves(self, cell: Cell) -> None:
         for stage in cell.stages if cell.run_id else ():
             if stage.curves in ("", cell.run_id):  # an older record's run has the curves of all
@@ -131,7 +169,7 @@ class Recorder:
 
     def open(self, yaml: str) -> None:
         """Makes the study's run. Raises BenchError if MLflow fails: nothing has begun yet."""
-        self.place.study_file.write_text(self.study.model_dump_json(indent=1), encoding="utf-8")
+        write_whole(self.place.study_file, self.study.model_dump_json(indent=1))
         tags = {f"bench.{key}": value for key, value in environment(self.study).items()}
         with needed():
             self.tracking.open_study(yaml or self.study.model_dump_json(indent=1), tags)
@@ -314,7 +352,7 @@ class Recorder:
     def keep_pictures(self, shown: Collection[str]) -> None:
         """Removes the restored pictures of all trials but those, by file name."""
         keep = {"reference", *shown} if shown else set()
-        for folder in self.place.pictures.glob("*"):
+        for folder in self.place.pictures_of_trials():
             if folder.name not in keep:
                 shutil.rmtree(folder)
 

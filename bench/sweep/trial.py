@@ -171,7 +171,7 @@ def _train(
         method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return
     known = [stage for stage in job.stages if stage.scale in (0, scale)]
-    if known:
+    if known and all(store.has("stages", stage.key) for stage in known):
         yield from load_stages(method, known, store, device, result.stages)
         return
     last = [stage.name for stage in method.stages()][-1:]

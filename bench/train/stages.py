@@ -59,6 +59,8 @@ def train_stages(
             with store.lock("stages", plan.key, holders.append):
                 reused = store.has("stages", plan.key)  # another process may have been first
                 if not reused:
+                    if store.entry("stages", plan.key).is_dir():
+                        yield Note(f"stage {plan.stage.name} ({plan.key}): damaged in the store")
                     yield Note(f"stage {plan.stage.name} ({plan.key}): training {plan.steps} steps")
                     try:
                         yield from _train_and_store(plan, device, store)

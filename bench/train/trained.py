@@ -1,6 +1,7 @@
 """What a sweep has trained, found again by its record: "STUDY/TRIAL"."""
 
 import hashlib
+from collections.abc import Sequence
 
 from bench.data.roots import home
 from bench.data.weights import digest
@@ -31,6 +32,7 @@ def load_trial(name: str, scale: int | None = None) -> Method:
         had, has = (", ".join(stage.name for stage in side) for side in (records, stages))
         changed = f"was trained in the stages {had}; {cell.use} has {has} today. Sweep again."
         raise BenchError(f"{name}: {(cell.reason.splitlines() or [changed])[0]}")
+    _refuse_lost(name, cell, records, store)
     for stage, record in zip(stages, records, strict=True):
         load_weights(stage.trains or method, store.entry("stages", record.key) / "weights.pth")
     return method.eval()
@@ -39,12 +41,23 @@ def load_trial(name: str, scale: int | None = None) -> Method:
 def trial_digest(name: str, scale: int | None = None) -> str:
     """Returns a hash of a trial's weights. Raises BenchError as `load_trial`."""
     store, digests = Store(home() / "store"), hashlib.blake2b(digest_size=8)
-    for record in _stages_of(name, scale)[1]:
-        path = store.entry("stages", record.key) / "weights.pth"
-        if not path.is_file():
-            raise BenchError(f"{name}: the weights of stage {record.name} are not in the store.")
-        digests.update(digest(path).encode())
+    cell, records = _stages_of(name, scale)
+    _refuse_lost(name, cell, records, store)
+    for record in records:
+        digests.update(digest(store.entry("stages", record.key) / "weights.pth").encode())
     return digests.hexdigest()
+
+
+def _refuse_lost(name: str, cell: Cell, records: Sequence[TrainedStage], store: Store) -> None:
+    lost = [record for record in records if not store.has("stages", record.key)]
+    if lost:
+        host = cell.environment.get("host", "another machine")
+        raise BenchError(
+            f"{name}: the weights of stage {', '.join(record.name for record in lost)} are missing "
+            f"or damaged in the store ({store.entry('stages', lost[0].key)}). They were trained on "
+            f"{host}: sweep {cell.study} again there, which trains them again, or copy the folder "
+            "from where it still is."
+        )
 
 
 def _stages_of(name: str, scale: int | None) -> tuple[Cell, list[TrainedStage]]:
