@@ -14,6 +14,7 @@ from bench.records.cell import Cell, Score, TrainedStage, load_losses
 from bench.report.curves import choose_trainings, make_curves, moving_average, thin
 from bench.report.figures import draw_figures
 from bench.report.figures.crops import draw_strip
+from bench.report.provenance import sections
 from bench.report.render import render
 from bench.report.rows import Row, choose_rows
 from bench.report.scores import columns_of
@@ -400,3 +401,40 @@ def test_a_parameter_without_any_number_has_no_figure(tmp_path: Path) -> None:
     rows, _ = choose_rows(study, cells)
     figures, _ = draw_figures(study, cells, rows, columns_of(study, cells), tmp_path, tmp_path)
     assert not [figure for figure in figures if "response" in figure.path.name]
+
+
+def test_a_score_that_there_is_not_is_a_dash_in_a_strip_and_in_an_examination(
+    tmp_path: Path,
+) -> None:
+    study = make_study({"a": (), "b": ()})
+    stage = make_stage("sr", "k").model_copy(update={"examined": {"k": math.nan, "rule": "go on"}})
+    scores = [Score("set5", 1, "a", "difference", "full@1", 1.0),
+              Score("set5", 1, "a", "viqet", "full@1", math.nan, "too small")]  # fmt: skip
+    cells = [make_cell(name, scores=scores, stages=[stage]) for name in "ab"]
+    for name, colour in (("reference", HR), ("a-s0", RED), ("b-s0", GREEN)):
+        write_flat(tmp_path, name, colour)
+    strip = strip_of(study, cells, tmp_path)
+    assert {score.partition(" ")[2] for score in strip.lines[0][1][0].scores} == {
+        "1.00",
+        "\N{EM DASH}",
+    }
+    (trained,) = [
+        section
+        for section in sections(study, cells, choose_rows(study, cells)[0])
+        if section.heading.startswith("Stages")
+    ]
+    assert trained.rows[0][-1] == "k \N{EM DASH}, rule go on"
+
+
+def test_a_damaged_picture_is_a_reason(tmp_path: Path) -> None:
+    study, cells = make_study({"a": (), "b": ()}), [make_cell("a"), make_cell("b")]
+    for name, colour in (("reference", HR), ("a-s0", RED), ("b-s0", GREEN)):
+        write_flat(tmp_path, name, colour)
+    broken = tmp_path / "a-s0" / "set5" / "a.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    assert strip_of(study, cells, tmp_path).absent == (f"a: {broken} is damaged",)
+    original = tmp_path / "reference" / "set5" / "a.png"
+    original.write_bytes(b"")
+    rows, columns = choose_rows(study, cells)[0], columns_of(study, cells)
+    (told,) = score_columns(study, columns)
+    assert make_strip(study, rows, told, tmp_path) == f"strip of set5: {original} is damaged."

@@ -13,7 +13,7 @@ from bench.errors import BenchError
 from bench.records.cell import load_cells, load_losses, load_records, write_cell
 from bench.records.place import Place, one_at_a_time, study_lock, write_whole
 from bench.study.fields import Study
-from bench.sweep.identity import another_study
+from bench.sweep.owner import another_study
 
 ROWS = "plain: {use: nets.Plain}\nshift: {use: nets.Shift}"
 

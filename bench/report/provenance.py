@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from bench.measure.metrics import metric
 from bench.records.cell import LAST_UPDATES, Cell, UsedDataset
 from bench.report.rows import Row, objective_names
-from bench.report.scores import DASH, Column, metric_title
+from bench.report.scores import DASH, Column, metric_title, printed_number
 from bench.study.fields import Study
 
 TINY_STEPS = 10_000
@@ -145,7 +145,7 @@ def _examined(cells: Sequence[Cell]) -> list[str]:
 def _facts(found: Mapping[str, float | str], digits: int) -> str:
     """Returns "k 0.41, rule go on"."""
     return ", ".join(
-        f"{name} {value if isinstance(value, str) else f'{value:.{digits}f}'}"
+        f"{name} {value if isinstance(value, str) else printed_number(value, digits)}"
         for name, value in found.items()
     )
 

@@ -54,6 +54,17 @@ def metric_title(name: str) -> str:
     return "-".join(words).upper() if words[0] in ACRONYMS else name
 
 
+def printed_number(value: float, digits: int) -> str:
+    """Returns a number as it is printed, a dash for what is none.
+
+    >>> printed_number(31.256, 2), printed_number(-math.inf, 2)
+    ('31.26', '-∞')
+    """
+    if math.isnan(value):
+        return DASH
+    return ("∞" if value > 0 else "-∞") if math.isinf(value) else f"{value:.{digits}f}"
+
+
 def by_trial(cells: Iterable[Cell]) -> dict[Trial, list[Cell]]:
     """Returns the complete cells of each trial, one a seed, ordered by seed."""
     trials: dict[Trial, list[Cell]] = {}

@@ -12,7 +12,7 @@ from PIL import Image
 from bench.measure.metrics import metric
 from bench.records.cell import label_of
 from bench.report.rows import Row
-from bench.report.scores import Column, cell_values
+from bench.report.scores import Column, cell_values, printed_number
 from bench.report.stats import evenly_spaced
 from bench.study.fields import Study
 from bench.study.words import number
@@ -145,7 +145,10 @@ def make_strip(
     reference = pictures / "reference" / label_of(benchmark) / f"{image}.png"
     if not reference.exists():
         return f"{place}: no picture of {image}'s HR was kept."
-    hr = load_picture(reference)
+    try:
+        hr = load_picture(reference)
+    except OSError:
+        return f"{place}: {reference} is damaged."
     found, why = _load_all(shown, pictures, label_of(benchmark), image, hr)
     left_out += why
     if not found:
@@ -188,7 +191,10 @@ def _picture_of(path: Path, hr: Picture) -> Picture | str:
     """Returns a method's picture, or why it is not shown."""
     if not path.exists():
         return "no picture kept"
-    picture = load_picture(path)
+    try:
+        picture = load_picture(path)
+    except OSError:
+        return f"{path} is damaged"
     if picture.shape != hr.shape:
         return f"{_size(picture)} pixels, HR has {_size(hr)}"
     if np.array_equal(picture, hr):
@@ -269,7 +275,7 @@ def _scores_of(
     values: Mapping[Column, Mapping[str, float]], columns: Sequence[Column], image: str
 ) -> tuple[str, ...]:
     return tuple(
-        f"{column.title} {values[column][image]:.{metric(column.metric).digits}f}"
+        f"{column.title} {printed_number(values[column][image], metric(column.metric).digits)}"
         for column in columns
         if image in values.get(column, {})
     )

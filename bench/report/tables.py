@@ -17,7 +17,7 @@ from bench.measure.protocol import PROTOCOLS
 from bench.records.cell import Cell
 from bench.report.provenance import image_count, summary, tiny_runs
 from bench.report.rows import Row
-from bench.report.scores import ARROWS, DASH, Column, cell_values
+from bench.report.scores import ARROWS, DASH, Column, cell_values, printed_number
 from bench.report.stats import Mean, mean_over_seeds, paired_interval, ranks
 from bench.study.fields import Study
 
@@ -120,7 +120,7 @@ def _column(column: Column, means: list[list[Mean | None]], k: int) -> list[Entr
         Entry()
         if mean is None
         else Entry(
-            _text(mean.value, facts.digits),
+            printed_number(mean.value, facts.digits),
             "" if math.isnan(mean.spread) else f"{mean.spread:.{facts.digits}f}",
             place,
             "" if mean.images.keys() == every else "*",
@@ -132,10 +132,6 @@ def _column(column: Column, means: list[list[Mean | None]], k: int) -> list[Entr
 def _images(means: Sequence[Mean | None]) -> set[str]:
     """All images that any method of the column has a value for."""
     return {image for mean in means if mean for image in mean.images}
-
-
-def _text(value: float, digits: int) -> str:
-    return ("∞" if value > 0 else "-∞") if math.isinf(value) else f"{value:.{digits}f}"
 
 
 def _header(column: Column, *, mixed: bool, many: bool) -> str:

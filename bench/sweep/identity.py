@@ -16,7 +16,6 @@ import torch
 
 from bench.data import sets
 from bench.data.pairs import fingerprint
-from bench.errors import BenchError
 from bench.measure.metrics import metric, metric_digest
 from bench.measure.protocol import protocol
 from bench.method.loading import find_method
@@ -25,7 +24,6 @@ from bench.records.cell import Cell
 from bench.records.digest import code_digest
 from bench.records.store import Store, content_key
 from bench.study.fields import Study
-from bench.study.located_yaml import load_yaml
 from bench.sweep.rows import decided_by, kind_of, protocol_of
 from bench.train.loop import choose_device
 from bench.train.pixels import pixels_digest
@@ -134,29 +132,6 @@ def refusal(study: Study, stale: dict[str, list[str]]) -> str:
         f"{'; '.join(reasons)}. Their objectives cannot be compared with new ones. Start over with "
         "--fresh (finished stages that still apply are reused), keep them with --keep (every table "
         "then marks them), or give the study another name."
-    )
-
-
-def another_study(study: Study, recorded: Study) -> str:
-    """Returns why a study may not take over the records of its name; "" if it may.
-
-    They belong to the file that was swept last, until that is gone or bears another name. Whoever
-    edits, moves or copies it goes on with them.
-    """
-    differ = study.differences(recorded)
-    if not (differ and study.file and recorded.file) or study.file == recorded.file:
-        return ""
-    try:
-        owner = load_yaml(Path(recorded.file)).data.get("name")
-    except BenchError:
-        return ""
-    if owner != study.name:
-        return ""
-    return (
-        f"{study.file}: the records of {study.name} are those of another file, {recorded.file}, "
-        f"and the two differ in {', '.join(differ)}. Give one of them another name, or let this "
-        "one take the records over: --fresh starts over (finished stages that still apply are "
-        "reused), --keep keeps them (every table then marks what is stale)."
     )
 
 

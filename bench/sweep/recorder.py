@@ -26,7 +26,6 @@ from bench.study.fields import Study
 from bench.sweep.identity import (
     SETTINGS,
     Deciding,
-    another_study,
     changes,
     environment,
     lost_stages,
@@ -35,6 +34,7 @@ from bench.sweep.identity import (
 )
 from bench.sweep.job import Job
 from bench.sweep.outage import Outage, needed
+from bench.sweep.owner import another_study
 from bench.sweep.rows import seeds_of
 from bench.sweep.sampler import Sampler
 from bench.sweep.tracking import Tracking
