@@ -11,7 +11,7 @@ from test_report import make_cell, make_study
 
 from bench.errors import BenchError
 from bench.records.cell import load_cells, load_losses, load_records, write_cell
-from bench.records.place import Place, one_at_a_time, study_lock, write_whole
+from bench.records.place import Place, one_at_a_time, study_lock
 from bench.study.fields import Study
 from bench.sweep.owner import another_study
 
@@ -105,19 +105,20 @@ def test_a_study_file_of_the_records_that_cannot_be_read_is_named(
     assert "sweep the study's own file again" in str(caught.value)
 
 
-def test_a_text_is_written_whole_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_whole(tmp_path / "study.json", "first")
-
-    def full(handle: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        write_whole(tmp_path / "study.json", "second")
-    assert [path.name for path in tmp_path.iterdir()] == ["study.json"]
-    assert (tmp_path / "study.json").read_text() == "first"
+def test_a_full_disk_leaves_the_study_file_of_the_records_whole(world: Path) -> None:
+    file = world / "home/studies/tiny/study.json"
+    before = file.read_text()
+    full = """
+import os
+real = os.replace
+def replace(source, target):
+    if str(target).endswith("study.json"):
+        raise OSError(28, "No space left on device", str(target))
+    real(source, target)
+os.replace = replace
+"""
+    told = refused(commands().run(world, "sweep", "tiny.yaml", before=full))
+    assert "the disk is full" in told and file.read_text() == before
 
 
 def test_a_folder_where_a_file_belongs_is_one_message(tmp_path: Path) -> None:
@@ -185,7 +186,9 @@ def study_of(file: Path, steps: int = 8, **changes: str) -> Study:
     file.parent.mkdir(exist_ok=True)
     file.write_text(f"name: {changes.get('in_file', 'gamma')}\n")
     train = {"dataset": "set5", "steps": steps}
-    return make_study(train=train, file=str(file), header=changes.get("header", ""))
+    return make_study(
+        train=train, folder=str(file.parent), file=file.name, header=changes.get("header", "")
+    )
 
 
 def test_another_file_of_the_same_name_that_says_otherwise_may_not_take_the_records(

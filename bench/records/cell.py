@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from bench.data.files import whole
 from bench.data.roots import home
 from bench.errors import BenchError, unknown
-from bench.records.place import Place, write_whole
+from bench.records.place import Place
 from bench.study.fields import Study
 
 if TYPE_CHECKING:

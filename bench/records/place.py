@@ -55,21 +55,6 @@ class Place:
         return self.root / "study.json"
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a text file that is there whole or not at all, also after a crash of the machine."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"tmp{os.getpid()}-{path.name}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
 @contextlib.contextmanager
 def one_at_a_time(home: Path) -> Iterator[None]:
     """Lets one process of a home make the databases: two at once get in each other's way."""

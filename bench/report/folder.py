@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.data.files import whole
 from bench.errors import BenchError
-from bench.records.place import write_whole
 
 LIST = ".bench-report.json"
 FIGURES = "figures"
@@ -90,7 +90,8 @@ class ReportFolder:
             now = [h for h in self.files.get(name, []) if h == _digest(self.out / name)]
             files[name] = [*now, _digest(path)]
         earlier = self._put_aside(aside)
-        write_whole(self.out / LIST, json.dumps({"study": self.study, "files": files}, indent=1))
+        with whole(self.out / LIST) as file:
+            file.write(json.dumps({"study": self.study, "files": files}, indent=1).encode())
         for name, path in made.items():
             (self.out / name).parent.mkdir(exist_ok=True)
             os.replace(path, self.out / name)

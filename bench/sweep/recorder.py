@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from bench.data.files import whole
 from bench.errors import BenchError
 from bench.records.cell import (
     Cell,
@@ -20,7 +21,7 @@ from bench.records.cell import (
     load_study_file,
     write_cell,
 )
-from bench.records.place import Place, write_whole
+from bench.records.place import Place
 from bench.records.store import Store, content_key
 from bench.study.fields import Study
 from bench.sweep.identity import (
@@ -169,7 +170,8 @@ class Recorder:
 
     def open(self, yaml: str) -> None:
         """Makes the study's run. Raises BenchError if MLflow fails: nothing has begun yet."""
-        write_whole(self.place.study_file, self.study.model_dump_json(indent=1))
+        with whole(self.place.study_file, sync=True) as file:
+            file.write(self.study.model_dump_json(indent=1).encode())
         tags = {f"bench.{key}": value for key, value in environment(self.study).items()}
         with needed():
             self.tracking.open_study(yaml or self.study.model_dump_json(indent=1), tags)
