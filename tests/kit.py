@@ -410,7 +410,7 @@ def results(home: Path, study: str = "tiny") -> dict[str, Any]:
 
 
 def _rows(file: Path, query: str, *values: str) -> list[tuple[Any, ...]]:
-    with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+    with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
         return database.execute(query, values).fetchall()
 
 

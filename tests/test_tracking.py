@@ -1,11 +1,14 @@
 """What stands in MLflow: numbers as they are, nothing twice, every run ended."""
 
+import json
 import math
 from pathlib import Path
 
 import kit
+import PIL.Image
 import pytest
 from kit import commands, runs
+from mlflow import MlflowClient
 
 from bench.errors import BenchError
 from bench.records.cell import Cell, Score, UsedDataset
@@ -66,9 +69,7 @@ def score(value: float, metric: str = "psnr", image: str = "a") -> Score:
     return Score("set5", 2, image, metric, "sr-y@1", value)
 
 
-def test_an_infinite_score_is_capped_and_a_missing_one_is_not_logged(
-    tracking: Tracking, home: Path
-):
+def test_an_infinite_score_is_capped_and_a_missing_one_left_out(tracking: Tracking, home: Path):
     run = tracking.start("m", {}, {})
     scores = [score(math.inf), score(30.0, "psnr_y"), score(math.nan, "niqe")]
     tracking.finish(cell_of(run, scores=scores, objectives={"psnr": math.inf}), [])
@@ -77,6 +78,14 @@ def test_an_infinite_score_is_capped_and_a_missing_one_is_not_logged(
     assert found.metrics["objective/psnr"] == [(0, 100.0)]
     assert found.metrics["set5/psnr_y"] == [(0, 30.0)]
     assert "set5/niqe" not in found.metrics
+    table = json.loads((home / "artifacts" / run / "artifacts/per_image.json").read_text())
+    assert table["data"][2][3:] == ["niqe", "sr-y@1", "nan"]
+
+
+def test_losses_that_are_not_finite_are_no_points_of_a_curve(tracking: Tracking, home: Path):
+    run = tracking.start("m", {}, {})
+    tracking.history(run, [(1, {"loss": 2.0}), (2, {"loss": math.inf}), (3, {"loss": math.nan})])
+    assert runs(home)[0].metrics == {"loss": [(1, 2.0)]}
 
 
 def test_a_sets_value_is_the_mean_over_its_images(tracking: Tracking, home: Path):
@@ -130,8 +139,8 @@ def test_more_parameters_and_points_than_a_batch_takes(tracking: Tracking, home:
     assert found.metrics["loss"] == [(step, float(step)) for step in range(2500)]
 
 
-def test_a_study_has_one_parent_run_however_often_it_is_swept(tracking: Tracking, home: Path):
-    tracking.close_study("FINISHED", {"cells_complete": 1.0}, None, None)
+def test_a_study_has_one_run_of_its_own_however_often_it_is_swept(tracking: Tracking, home: Path):
+    tracking.close_study("FINISHED", {"cells_complete": 1.0}, [], None)
     (first,) = runs(home, kind="study")
     assert first.status == "FINISHED"
     again = Tracking(home, STUDY)
@@ -140,10 +149,10 @@ def test_a_study_has_one_parent_run_however_often_it_is_swept(tracking: Tracking
     assert (second.id, second.status) == (first.id, "RUNNING")
     assert second.tags["bench.commit"] == "def"
     run = again.start("m", {}, {})
-    assert runs(home)[0].tags["mlflow.parentRunId"] == first.id
-    assert again.running() == [run]
+    assert "mlflow.parentRunId" not in runs(home)[0].tags  # else the page folds it away
+    assert again.runs() == {run: ("RUNNING", False)}
     again.kill(run, "driver lost")
-    assert again.running() == []
+    assert again.runs() == {run: ("KILLED", False)}
     assert (runs(home)[0].status, runs(home)[0].tags["bench.reason"]) == ("KILLED", "driver lost")
 
 
@@ -158,16 +167,102 @@ def test_an_archived_study_is_out_of_the_way_and_has_ended(tracking: Tracking, h
 def test_runs_of_another_study_are_not_seen(tracking: Tracking, home: Path):
     tracking.start("m", {}, {})
     other = Tracking(home, STUDY.model_copy(update={"name": "other"}))
-    assert other.running() == []
+    assert other.runs() == {}
 
 
 def test_the_sets_of_a_study_are_named_with_their_fingerprints(tracking: Tracking, home: Path):
     used = UsedDataset(fingerprint="0123456789abcdef", count=5, official=5, source="bicubic")
     for _ in range(2):
-        tracking.close_study("FINISHED", {}, cell_of("", datasets={"set5": used}), None)
+        tracking.close_study("FINISHED", {}, [cell_of("", datasets={"set5": used})], None)
     rows = kit._rows(home / "mlflow.db", "select name, digest from datasets")
     assert len(kit._rows(home / "mlflow.db", "select input_uuid from inputs")) == 1
     assert rows == [("set5", "0123456789abcdef")]
+
+
+# --- the page -----------------------------------------------------------------------------------
+
+
+def experiments(home: Path) -> dict[str, dict[str, str]]:
+    """The tags of each experiment that is not deleted, by name."""
+    rows = kit._rows(
+        home / "mlflow.db",
+        "select e.name, t.key, t.value from experiments e join experiment_tags t "
+        "on t.experiment_id = e.experiment_id where e.lifecycle_stage = 'active'",
+    )
+    return {name: {k: v for n, k, v in rows if n == name} for name, _, _ in rows}
+
+
+def test_a_study_is_an_experiment_that_shows_its_table_and_its_swept_parameters(home: Path):
+    changes = {
+        "methods": {"m": {"use": "methods.nima_sr.EDSR", "gamma": {"grid": [0, 0.5]}}},
+        "evaluate": {"datasets": ["set5", "set14"], "metrics": ["psnr", "nima"]},
+        "select": {"dataset": "photos_val", "maximize": ["psnr"]},
+        "header": "Does it?",
+    }
+    study = STUDY.model_validate(STUDY.model_dump() | changes)
+    tracking = Tracking(home, study)
+    tracking.open_study("name: tiny", {})
+    png = home / "strip.png"
+    PIL.Image.new("RGB", (8, 8)).save(png)
+    run = tracking.start("m", {"gamma": 0}, {})
+    used = UsedDataset(fingerprint="f", count=5, official=5, source="bicubic")
+    cell = cell_of(run, assessors={"nima": "nima@photos"}, datasets={"set5": used})
+    tracking.finish(cell, [], (), {"set5/a": png})
+    tracking.close_study("FINISHED", {}, [cell], None)
+
+    tags = experiments(home)["tiny"]
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    assert tags["mlflow.note.content"] == "Does it?"
+    state = json.loads(json.loads(tags["mlflow.sharedViewState.bench"])["state"])
+    scores = ["set5/psnr", "set5/nima_photos", "set14/psnr", "set14/nima_photos"]
+    assert state["selectedColumns"] == [
+        "tags.`bench.method`", "params.`gamma`", *(f"metrics.`{name}`" for name in scores)
+    ]  # fmt: skip
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`set5/psnr`", False)
+    assert {c["yaxis"]["key"] for c in state["compareRunCharts"] if "yaxis" in c} == set(scores)
+    assert [c["imageKeys"] for c in state["compareRunCharts"] if "imageKeys" in c] == [["set5/a"]]
+
+
+def test_a_sample_picture_is_logged_once_as_mlflows_page_shows_it(tracking: Tracking, home: Path):
+    png = home / "strip.png"
+    PIL.Image.new("RGB", (8, 8), (1, 2, 3)).save(png)
+    run = tracking.start("m", {}, {})
+    pictures = {"set5/a": png, "set5/b ä": png}
+    tracking._log_pictures(run, {"set5/a": png})  # killed here
+    tracking.finish(cell_of(run), [], (), pictures)
+    assert runs(home)[0].tags["mlflow.loggedImages"] == "True"
+    files = (home / "artifacts" / run / "artifacts/images").iterdir()
+    names = sorted(f"{f.name.partition('+step+0+')[0]}{f.suffix}" for f in files)
+    assert names == ["set5~a.png", "set5~a.webp", "set5~b _.png", "set5~b _.webp"]
+
+
+@pytest.mark.parametrize("lifecycle", ["active", "deleted"])
+def test_an_experiment_of_somebody_else_keeps_its_name_and_its_runs(home: Path, lifecycle: str):
+    client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+    other = client.create_experiment("tiny")
+    theirs = client.create_run(other, tags={"bench.kind": "trial", "bench.study": "tiny"})
+    if lifecycle == "deleted":
+        client.delete_experiment(other)
+    said: list[str] = []
+    tracking = Tracking(home, STUDY, said.append)
+    name = f"tiny ({(home / 'id').read_text()[:6]})"
+    assert said == [f"MLflow has an experiment tiny already: this one is {name}"]
+    assert tracking.runs() == {}
+    tracking.archive_study()
+    assert client.get_run(theirs.info.run_id).data.tags["bench.kind"] == "trial"
+    assert Tracking(home, STUDY, said.append).runs() == {}
+    assert len(said) == 1 and name in experiments(home)
+
+
+def test_an_experiment_that_was_renamed_is_found(tracking: Tracking, home: Path):
+    run = tracking.start("m", {}, {})
+    client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+    client.rename_experiment(client.get_run(run).info.experiment_id, "mine")
+    assert Tracking(home, STUDY).runs().keys() == {run}
+    assert experiments(home).keys() == {"mine"}
+
+
+# --- the database -------------------------------------------------------------------------------
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path):

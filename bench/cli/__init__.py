@@ -97,13 +97,17 @@ def list_(what: str, as_json: bool) -> int:
 
 
 @cli.command()
+@click.argument("study", required=False)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=5000, show_default=True)
-def mlflow(host: str, port: int) -> int:
-    """Opens MLflow's own UI, for this machine only."""
+def mlflow(study: str | None, host: str, port: int) -> int:
+    """Opens MLflow's own UI, at a STUDY's trials if one is given; for this machine only.
+
+    STUDY is a name or a file.
+    """
     from bench.look.machine import serve_mlflow
 
-    return serve_mlflow(host, port)
+    return serve_mlflow(host, port, studies.study_name(study) if study else "")
 
 
 @cli.command()

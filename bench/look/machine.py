@@ -2,11 +2,16 @@
 
 import os
 import platform
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
+import time
+import webbrowser
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -14,13 +19,17 @@ from bench.data import sets
 from bench.data.catalog import DATASETS
 from bench.data.roots import data_root, home
 from bench.data.weights import why_not
-from bench.errors import BenchError
+from bench.errors import BenchError, unknown
 from bench.measure.metrics import METRICS, pyiqa
 from bench.measure.protocol import PROTOCOLS
 from bench.method.loading import find_method, known_methods
 from bench.method.published import all_weights
+from bench.records.place import one_at_a_time
 from bench.sweep.driver import default_workers
 from bench.train.loop import choose_device, choose_precision
+
+if TYPE_CHECKING:
+    from bench.sweep.address import Address
 
 Row = dict[str, Any]
 
@@ -110,23 +119,72 @@ def doctor_text(found: Row) -> str:
     return "\n".join(lines)
 
 
-def serve_mlflow(host: str, port: int) -> int:
-    """Runs MLflow's server on the records until it is interrupted; returns its exit status.
+def serve_mlflow(host: str, port: int, study: str = "") -> int:
+    """Runs MLflow's page on the records until it is interrupted; returns its exit status.
 
-    Raises BenchError for a host that others can reach: MLflow's server has no password by default.
+    Says where each study is, and opens a browser at `study` where there is one. Raises BenchError
+    for a host that others can reach: MLflow's server has no password by default.
     """
-    from bench.sweep.tracking import tracking_uri
+    from bench.sweep.address import tracking_address, without_password
+    from bench.sweep.tracking import pages
 
+    folder = home()
+    address = tracking_address(folder)
     if host not in ("127.0.0.1", "localhost", "::1"):
         raise BenchError(
             f"--host {host}: others could read and change every record. Keep 127.0.0.1 and forward "
             "the port (ssh -L), or run `mlflow server` yourself behind a login."
         )
-    folder = home()
-    if not (folder / "mlflow.db").is_file() and "MLFLOW_TRACKING_URI" not in os.environ:
-        raise BenchError(f"{folder / 'mlflow.db'}: no records yet. Sweep a study first.")
+    if (file := address.file) and not file.is_file():
+        raise BenchError(f"{file}: no records yet. Sweep a study first.")
+    with one_at_a_time(folder):
+        found = pages(folder, _say)
+    if study and study not in found:
+        raise BenchError(f"{address.shown}: {unknown('study', study, found)} Sweep it first.")
+    if address.of_a_server:
+        server = without_password(address)[0].rstrip("/")
+    else:
+        server = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        if _listens(host, port):
+            raise BenchError(f"--port {port}: something else listens there. Give another one.")
+    for name in [study] if study else found:
+        _say(f"{name}: {server}{found[name]}")
+    if address.of_a_server:
+        return 0
+    return _serve(address, folder, host, port, f"{server}{found[study]}" if study else "")
+
+
+def _serve(address: "Address", folder: Path, host: str, port: int, page: str) -> int:
+    from bench.sweep.home import artifacts_uri
+
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port),
-               "--workers", "1", "--backend-store-uri", tracking_uri(folder),
-               "--default-artifact-root", (folder / "artifacts").as_uri()]  # fmt: skip
-    switches = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    return subprocess.run(command, env={**os.environ, **switches}, check=False).returncode
+               "--workers", "1", "--default-artifact-root", artifacts_uri(folder)]  # fmt: skip
+    settings = {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_BACKEND_STORE_URI": address.text,  # not in the command, which all users can list
+    }
+    if page:
+        threading.Thread(target=_open_browser, args=(host, port, page), daemon=True).start()
+    return subprocess.run(command, env={**os.environ, **settings}, check=False).returncode
+
+
+def _open_browser(host: str, port: int, page: str) -> None:
+    """Opens a page as soon as its server listens, where there is a screen."""
+    if not {"DISPLAY", "WAYLAND_DISPLAY", "BROWSER"} & os.environ.keys():
+        return
+    while not _listens(host, port):
+        time.sleep(0.2)
+    webbrowser.open(page)
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

@@ -16,11 +16,13 @@ from bench.records.place import Place, one_at_a_time, study_lock
 from bench.records.store import content_key
 from bench.study.fields import Study
 from bench.study.words import swept_text
+from bench.sweep.address import innermost, search_address
 from bench.sweep.executor import Executor, Handle, LocalExecutor
 from bench.sweep.identity import changes, retrains
 from bench.sweep.job import Done, Event, Halt, Job, Lost, Report, Scored, Strip
 from bench.sweep.recorder import Recorder
 from bench.sweep.rows import planned_cells
+from bench.sweep.sampler import ERRORS as SEARCH_ERRORS
 from bench.sweep.screen import Screen
 from bench.sweep.trial import REPORTS
 from bench.train.loop import Note, Progress
@@ -90,8 +92,8 @@ def sweep(
             for end in (driver.stop, recorder.close):
                 with contextlib.suppress(Exception):  # what went wrong first is what counts
                     end()
-            if disk_is_full(error) and not isinstance(error, BenchError):
-                raise BenchError(f"{study.name}: {no_room(home)}") from error
+            if not isinstance(error, BenchError) and (reason := _trouble(error, home)):
+                raise BenchError(f"{study.name}: {reason}") from error
             raise
         finally:
             screen.close()
@@ -109,8 +111,15 @@ def _nothing_is_garbage() -> Iterator[None]:
         gc.enable()
 
 
-def _stopped(study: Study, reason: str) -> str:
-    return f"{study.name}: {reason}. Nothing is lost: make room and run the same command again."
+def _trouble(error: BaseException, home: Path) -> str:
+    """What stops a sweep through no fault of its own, and what to do; "" for anything else."""
+    if disk_is_full(error):
+        return no_room(home)
+    if isinstance(error, SEARCH_ERRORS):
+        address = search_address(home)
+        why = f"Optuna's {address.shown} fails: {address.redact(innermost(error))}"
+        return f"{why}. Nothing is lost: mend that and run the same command again."
+    return ""
 
 
 def default_workers() -> int:
@@ -289,7 +298,8 @@ class Driver:
                 del self.flights[handle]
                 self._lost(handle, flight, reason)
             case Halt(reason):
-                raise BenchError(_stopped(self.study, reason))
+                again = "Nothing is lost: make room and run the same command again."
+                raise BenchError(f"{self.study.name}: {reason}. {again}")
             case Note() | Scored():
                 pass
 

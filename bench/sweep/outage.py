@@ -20,8 +20,9 @@ class Outage:
     The first failure is noted, later ones are not.
     """
 
-    def __init__(self, note: Callable[[str], None]) -> None:
-        self._note = note
+    def __init__(self, note: Callable[[str], None], redact: Callable[[str], str]) -> None:
+        """redact: takes the password of MLflow's address out of what it says."""
+        self._note, self._redact = note, redact
         self._until, self._noted = 0.0, False
         self.reason = ""
         """The last failure; "" if nothing is missing."""
@@ -38,7 +39,7 @@ class Outage:
         except ERRORS as error:
             if disk_is_full(error):
                 raise
-            self.reason = _line(error)
+            self.reason = self._redact(_line(error))
             if not is_refusal(error):
                 self._until = time.monotonic() + PAUSE
             if not self._noted:
@@ -57,14 +58,15 @@ class Outage:
 
 
 @contextlib.contextmanager
-def needed() -> Iterator[None]:
+def needed(redact: Callable[[str], str]) -> Iterator[None]:
     """Raises BenchError where MLflow fails: before the first trial it has to answer."""
     try:
         yield
     except ERRORS as error:
         if disk_is_full(error):
             raise
-        raise BenchError(f"MLflow fails: {_line(error)}. No trial has begun.") from error
+        line = redact(_line(error))
+        raise BenchError(f"MLflow fails: {line}. No trial has begun.") from error
 
 
 def _line(error: Exception) -> str:

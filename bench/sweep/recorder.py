@@ -5,7 +5,7 @@ killed at, the next start can complete what is missing, and no trial is lost or 
 """
 
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
@@ -34,6 +34,7 @@ from bench.sweep.identity import (
     retrains,
 )
 from bench.sweep.job import Job
+from bench.sweep.logged import begun, pictures
 from bench.sweep.outage import Outage, needed
 from bench.sweep.owner import another_study
 from bench.sweep.rows import seeds_of
@@ -51,8 +52,9 @@ class Recorder:
         self.place = place
         self.note = note
         self.store = Store(place.home / "store")
-        self.outage = Outage(note)
-        self.tracking = Tracking(place.home, study)
+        self.tracking = Tracking(place.home, study, note)
+        self.outage = Outage(note, self.tracking.address.redact)
+        self._yaml = ""
         self.samplers = {
             name: Sampler(place.home, study, name)
             for name, section in study.methods.items()
@@ -90,7 +92,7 @@ class Recorder:
             self.place.cells.rename(self.place.root / f"cells-{stamp}")
         self.keep_pictures(())
         shutil.rmtree(self.place.samples, ignore_errors=True)
-        with needed():
+        with needed(self.tracking.address.redact):
             self.tracking.archive_study()
         for sampler in self.samplers.values():
             sampler.delete()
@@ -108,7 +110,7 @@ class Recorder:
         for cell in found:
             if cell.method in self.study.methods:
                 self.cells[cell.file_name] = cell
-                self._claim_curves(cell)
+        self._claim_curves()
         stale = {
             cell.file_name: why
             for cell in self.current()
@@ -147,12 +149,17 @@ class Recorder:
         taken them out of the store."""
         return [] if self.keeps else lost_stages(cell, self.store)
 
-    def _claim_curves(self, cell: Cell) -> None:
-        for stage in cell.stages if cell.run_id else ():
-            if stage.curves in ("", cell.run_id):  # an older record's run has the curves of all
-                self.curves[stage.key] = cell.run_id
-            else:
-                self.curves.setdefault(stage.key, stage.curves)
+    def _claim_curves(self, gone: Container[str] = ()) -> None:
+        """Takes up which run has the curves of each stage: none of those that are gone."""
+        self.curves.clear()
+        for cell in self.cells.values():
+            if not cell.run_id or cell.run_id in gone:
+                continue
+            for stage in cell.stages:
+                if stage.curves in ("", cell.run_id):  # an older record's run has those of all
+                    self.curves[stage.key] = cell.run_id
+                elif stage.curves not in gone:
+                    self.curves.setdefault(stage.key, stage.curves)
 
     def _keep(self, cell: Cell, why: list[str]) -> None:
         """Records that a stale cell stays; what decides its scores is looked at as ever."""
@@ -172,9 +179,13 @@ class Recorder:
         """Makes the study's run. Raises BenchError if MLflow fails: nothing has begun yet."""
         with whole(self.place.study_file, sync=True) as file:
             file.write(self.study.model_dump_json(indent=1).encode())
+        self._yaml = yaml or self.study.model_dump_json(indent=1)
+        with needed(self.tracking.address.redact):
+            self._open_study()
+
+    def _open_study(self) -> None:
         tags = {f"bench.{key}": value for key, value in environment(self.study).items()}
-        with needed():
-            self.tracking.open_study(yaml or self.study.model_dump_json(indent=1), tags)
+        self.tracking.open_study(self._yaml, tags)
 
     def reconcile(self) -> None:
         """Completes what a killed driver had begun: first MLflow from the records, then Optuna."""
@@ -188,13 +199,30 @@ class Recorder:
 
     def _complete_runs(self) -> None:
         """Brings MLflow to where the records are. No trial may be under way."""
+        runs = self.outage.reach(self.tracking.runs)
+        if runs is None:
+            return
         by_run = {cell.run_id: cell for cell in self.cells.values()}
-        for run in self.outage.reach(self.tracking.running) or ():
-            if run in by_run:
-                self._finish_run(by_run[run])
-            else:
-                self.kill_run(run, "driver lost")
-        for cell in [c for c in self.cells.values() if not c.run_id]:
+        deleted = [run for run, state in runs.items() if state.deleted and run in by_run]
+        for run in deleted:
+            self.outage.reach(self.tracking.restore, run)
+        for run, state in runs.items():
+            if state.status == "RUNNING":
+                if run in by_run:
+                    self._finish_run(by_run[run])
+                elif not state.deleted:
+                    self.kill_run(run, "driver lost")
+        if deleted:
+            self.note(f"MLflow: {len(deleted)} runs of trials had been deleted: restored")
+        self._put_back(runs)
+
+    def _put_back(self, runs: Container[str]) -> None:
+        """Makes the runs that records name, or wait for, and MLflow does not have."""
+        lost = [cell for cell in self.cells.values() if cell.run_id not in runs]
+        if gone := sum(bool(cell.run_id) for cell in lost):
+            self.note(f"MLflow: {gone} runs of recorded trials are not there: put back")
+        self._claim_curves(gone={cell.run_id for cell in lost})
+        for cell in lost:
             if run := self.start_run(cell):
                 self._write(cell.model_copy(update={"run_id": run}))
 
@@ -233,9 +261,9 @@ class Recorder:
             "bench.seed": str(trial.seed),
             "bench.attempt": str(trial.attempt),
         }
-        name = f"{self.study.name}-{trial.file_name}"
-        name += f"-a{trial.attempt}" if trial.attempt else ""
-        return self.outage.reach(self.tracking.start, name, _flat(parameters), tags) or ""
+        name = trial.file_name + (f"-a{trial.attempt}" if trial.attempt else "")
+        began = begun(trial) if isinstance(trial, Cell) else None
+        return self.outage.reach(self.tracking.start, name, _flat(parameters), tags, began) or ""
 
     def kill_run(self, run: str, reason: str) -> None:
         """Ends a run that has no result."""
@@ -290,9 +318,9 @@ class Recorder:
                     for step, losses in stage_history(self.store, stage.key)
                 ]
         weights = [self.store.entry("stages", s.key) / "weights.pth" for s in cell.stages]
-        samples = self.place.samples / cell.file_name
-        if self.outage.reach(self.tracking.finish, cell, points, weights, samples):
-            shutil.rmtree(samples, ignore_errors=True)
+        shown = pictures(self.place, cell)
+        if self.outage.reach(self.tracking.finish, cell, points, weights, shown):
+            shutil.rmtree(self.place.samples / cell.file_name, ignore_errors=True)
 
     def _reports(self, cell: Cell) -> list[tuple[int, dict[str, float]]]:
         """What a pruner was told of a trial while it trained, as Optuna keeps it."""
@@ -332,15 +360,15 @@ class Recorder:
         if missed := self.outage.reason:
             self.outage.over()
             if status != "KILLED":
+                self.outage.reach(self._open_study)
                 self._complete_runs()
         complete = sum(c.state == "complete" for c in self.current())
         best = {
             f"best/{cell.exact(name)}": cell.objectives[name]
             for name, cell in best_cells(self.study, self.current()).items()
         }
-        measured = next((cell for cell in self.cells.values() if cell.datasets), None)
         summary = {"cells_complete": complete, **best}
-        self.outage.reach(self.tracking.close_study, status, summary, measured, report)
+        self.outage.reach(self.tracking.close_study, status, summary, self.current(), report)
         if self.outage.reason:
             self.note(
                 f"{self.outage.words()}: what it lacks stands in the records, and the same command "

@@ -1,7 +1,6 @@
 """The one door to Optuna: asks for parameters, tells objectives, survives a killed driver."""
 
 import hashlib
-import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,13 +13,18 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from bench.errors import BenchError
 from bench.study.fields import Study
 from bench.study.space import Range, grid
+from bench.sweep.address import PATIENCE, Address, search_address
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+ERRORS = (StorageInternalError, SQLAlchemyError)
+"""What Optuna raises when its database fails."""
 
 
 class Sampler:
@@ -31,21 +35,24 @@ class Sampler:
     """
 
     def __init__(self, folder: Path, study: Study, method: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self._plan = study
         self._name = f"{study.name}/{method}"
         self._ranges = study.methods[method].ranges
         self._objectives = study.select.objectives if study.select else ()
         self._space = {name: _distribution(range_) for name, range_ in self._ranges.items()}
         self._open: dict[int, optuna.Trial] = {}
+        address = search_address(folder)
+        address.check()
         try:
-            self._storage = _storage(folder)
+            self._storage = _storage(address)
             self._study = self._create()
         except Exception as error:
             if "database" in str(error).lower() or "schema" in str(error).lower():
+                line = address.redact(str(error).splitlines()[0])
                 raise BenchError(
-                    f"Optuna cannot open {_address(folder)}: {str(error).splitlines()[0]}. "
-                    "It may be of another Optuna version: move the file away, or run "
-                    "`optuna storage upgrade`."
+                    f"Optuna cannot open {address.shown}: {line}. It may be of another Optuna "
+                    "version: move the file away, or run `optuna storage upgrade`."
                 ) from None
             raise
 
@@ -243,13 +250,9 @@ def _by_key(trials: Iterable[FrozenTrial]) -> dict[int, FrozenTrial]:
     return {trial.user_attrs["key"]: trial for trial in trials if "key" in trial.user_attrs}
 
 
-def _address(folder: Path) -> str:
-    return os.environ.get("BENCH_OPTUNA_STORAGE") or f"sqlite:///{folder / 'optuna.db'}"
-
-
-def _storage(folder: Path) -> optuna.storages.RDBStorage:
-    folder.mkdir(parents=True, exist_ok=True)
-    return optuna.storages.RDBStorage(_address(folder))
+def _storage(address: Address) -> optuna.storages.RDBStorage:
+    wait = {"connect_args": {"timeout": PATIENCE}} if address.file else {}
+    return optuna.storages.RDBStorage(address.text, engine_kwargs=wait)
 
 
 def _pruner(study: Study) -> optuna.pruners.BasePruner:

@@ -7,20 +7,26 @@ import math
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import PIL.Image
 
 from bench.errors import BenchError
-from bench.measure.protocol import PROTOCOLS
-from bench.records.cell import Cell, label_of
+from bench.records.cell import Cell
 from bench.study.fields import Study
+from bench.sweep.address import Address, tracking_address, without_password
+from bench.sweep.home import FORMER, artifacts_uri, follow_home, home_id
+from bench.sweep.logged import begun, means, model, name_of, per_image, tags
+from bench.sweep.view import experiment_tags, page
 
 for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     # a server that is gone must not stop the sweep: by default each call tries for four minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
@@ -30,11 +36,13 @@ for _name, _value in {
 from mlflow.entities import (  # noqa: E402 - after the switches above
     Dataset,
     DatasetInput,
+    Experiment,
     InputTag,
     Metric,
     Param,
     Run,
     RunTag,
+    ViewType,
 )
 from mlflow.exceptions import MlflowException  # noqa: E402
 from mlflow.tracking import MlflowClient  # noqa: E402
@@ -42,16 +50,9 @@ from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)  # no lines about making its tables
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # errors are raised, too
-EXPERIMENT = "bench"
 ERRORS = (MlflowException, SQLAlchemyError, OSError)
 """What MLflow raises when it, its database or its server fails; OSError also for connections."""
 Points = Sequence[tuple[int, Mapping[str, float]]]
-INFINITE_PSNR = 100.0  # MLflow turns inf into 1.8e308; the records keep inf
-
-
-def tracking_uri(home: Path) -> str:
-    """Returns $MLFLOW_TRACKING_URI, else the SQLite file in `home`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}"
 
 
 def is_refusal(error: BaseException) -> bool:
@@ -65,69 +66,109 @@ def is_refusal(error: BaseException) -> bool:
     return isinstance(error, MlflowException) and error.error_code in refusals
 
 
-class Tracking:
-    """The runs of one study: a parent, and below it one run for each attempt at a trial."""
+class State(NamedTuple):
+    """What MLflow says of a trial's run."""
 
-    def __init__(self, home: Path, study: Study) -> None:
+    status: str
+    deleted: bool
+    """By a person, on MLflow's page; it can be restored."""
+
+
+class Tracking:
+    """The experiment of one study: a run of its own, and one for each attempt at a trial."""
+
+    def __init__(self, home: Path, study: Study, note: Callable[[str], None] = print) -> None:
+        """Raises BenchError if MLflow cannot be reached, or has a database of another version."""
         home.mkdir(parents=True, exist_ok=True)
-        self._study = study
-        uri = tracking_uri(home)
-        try:
-            self._client = MlflowClient(tracking_uri=uri)
-            found = self._client.get_experiment_by_name(EXPERIMENT)
-            self._experiment = (
-                found.experiment_id
-                if found
-                else self._client.create_experiment(
-                    EXPERIMENT, artifact_location=(home / "artifacts").as_uri()
-                )
-            )
-        except Exception as error:
-            if not isinstance(error, MlflowException) and "database" not in str(error):
-                raise
-            raise BenchError(
-                f"MLflow cannot open {uri}: {str(error).splitlines()[0]} If the database is of "
-                f"another MLflow version, back it up and run `mlflow db upgrade {uri}`."
-            ) from None
-        self._parent = ""
+        self._home, self._study, self._note = home, study, note
+        self.address = tracking_address(home)
+        self._client = _client(self.address, home, note)
+        with _opening(self.address):
+            self._experiment = self._take_experiment()
+            if self.address.file == home / "mlflow.db":
+                self._leave_former_runs()
+        self._run = ""
 
     @property
     def open(self) -> bool:
         """Whether the study's run is open."""
-        return bool(self._parent)
+        return bool(self._run)
+
+    # --- the study ------------------------------------------------------------------------------
+
+    def _take_experiment(self) -> str:
+        """Returns the id of the study's experiment: restored if it was deleted, else made."""
+        found = _experiments(self._client, self._home, self._study.name)
+        if not found:
+            return self._create_experiment()
+        (experiment, *_) = found
+        if experiment.lifecycle_stage == "deleted":
+            self._client.restore_experiment(experiment.experiment_id)
+            self._note(f"MLflow: the experiment {experiment.name} had been deleted: restored")
+        return str(experiment.experiment_id)
+
+    def _create_experiment(self) -> str:
+        name, mine = self._study.name, home_id(self._home)
+        if self._client.get_experiment_by_name(name):  # of somebody else, or of another home
+            name = f"{name} ({mine[:6]})"
+            self._note(f"MLflow has an experiment {self._study.name} already: this one is {name}")
+        location = None if self.address.of_a_server else artifacts_uri(self._home)
+        created = experiment_tags(self._study, (), (), _now()) | {"bench.home": mine}
+        return str(self._client.create_experiment(name, location, created))
+
+    def _leave_former_runs(self) -> None:
+        """Takes the runs that earlier versions kept in one experiment out of what a study has."""
+        former = self._client.get_experiment_by_name(FORMER)
+        if former is not None and former.lifecycle_stage == "active":
+            self._put_aside("superseded", former.experiment_id)
 
     def open_study(self, yaml: str, tags: Mapping[str, str]) -> None:
-        """Takes or makes the parent run and sets it RUNNING. It is open when all is done."""
-        tags = {**tags, "bench.kind": "study", "bench.study": self._study.name}
-        parents = self._search("study")
-        parent = parents[0].info.run_id if parents else self._create_parent(tags)
+        """Takes or makes the study's run and sets it RUNNING. It is open when all is done."""
+        self._experiment = self._take_experiment()
+        run = self._take_run()
+        own = {**tags, "bench.kind": "study", "bench.study": self._study.name}
+        own["mlflow.note.content"] = self._study.header
         try:
-            self._client.update_run(parent, status="RUNNING")
-            for key, value in tags.items():
-                self._client.set_tag(parent, key, value)
-            self._client.log_text(parent, yaml, "study.yaml")
+            self._client.update_run(run, status="RUNNING")
+            self._client.log_batch(run, tags=[RunTag(*tag) for tag in own.items()])
+            self._client.log_text(run, yaml, "study.yaml")
         except BaseException:
             with contextlib.suppress(*ERRORS):  # what went wrong first is what counts
-                self._client.set_terminated(parent, "KILLED")
+                self._client.set_terminated(run, "KILLED")
             raise
-        self._parent = parent
+        self._run = run
 
-    def _create_parent(self, tags: Mapping[str, str]) -> str:
-        tags = {**tags, "mlflow.note.content": self._study.header}
-        run = self._client.create_run(self._experiment, tags=tags, run_name=self._study.name)
-        return str(run.info.run_id)
+    def _take_run(self) -> str:
+        found = self._search("study", view=ViewType.ALL)
+        if not found:
+            own = {"bench.kind": "study", "bench.study": self._study.name}
+            name = self._study.name
+            return str(
+                self._client.create_run(self._experiment, tags=own, run_name=name).info.run_id
+            )
+        info = found[0].info
+        if info.lifecycle_stage == "deleted":
+            self._client.restore_run(info.run_id)
+            self._note("MLflow: the study's run had been deleted: restored")
+        return str(info.run_id)
 
     def close_study(
-        self, status: str, summary: Mapping[str, float], measured: Cell | None, folder: Path | None
+        self, status: str, summary: Mapping[str, float], cells: Sequence[Cell], folder: Path | None
     ) -> None:
-        """Ends the parent run. measured: a cell that names the sets that the study is measured on.
-        folder: holds the report."""
-        if measured is not None:
+        """Ends the study's run. cells: its records. folder: holds the report."""
+        shown = experiment_tags(self._study, cells, self._picture_keys(cells), _now())
+        for name, value in shown.items():
+            self._client.set_experiment_tag(self._experiment, name, value)
+        if measured := next((cell for cell in cells if cell.datasets), None):
             self._log_datasets(measured)
-        self._log(self._parent, summary, step=0)
+        self.history(self._run, [(0, summary)])
         if folder is not None and folder.is_dir():
-            self._client.log_artifacts(self._parent, str(folder), "report")
-        self._client.set_terminated(self._parent, status)
+            self._client.log_artifacts(self._run, str(folder), "report")
+        self._client.set_terminated(self._run, status)
+
+    def _picture_keys(self, cells: Sequence[Cell]) -> list[str]:
+        run = next((cell.run_id for cell in cells if cell.run_id and cell.datasets), "")
+        return [key.replace("~", "/") for key in self._logged_pictures(run)] if run else []
 
     def _log_datasets(self, cell: Cell) -> None:
         inputs = [
@@ -137,30 +178,44 @@ class Tracking:
             )
             for name, used in cell.datasets.items()
         ]
-        self._client.log_inputs(self._parent, datasets=inputs)
+        self._client.log_inputs(self._run, datasets=inputs)
 
-    def start(self, name: str, parameters: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-        """Makes the run of an attempt, RUNNING; returns its id."""
-        all_tags = {
-            **tags,
-            "bench.kind": "trial",
-            "bench.study": self._study.name,
-            "mlflow.parentRunId": self._parent,
-        }
-        run = self._client.create_run(self._experiment, tags=all_tags, run_name=name)
+    def archive_study(self) -> None:
+        """Takes the study's runs out of what later sweeps see; they stay in MLflow."""
+        self._put_aside("archived", self._experiment)
+
+    def _put_aside(self, word: str, experiment: str) -> None:
+        for kind in ("study", "trial"):
+            for run in self._search(kind, experiment=experiment):
+                if run.info.status == "RUNNING":  # a killed driver left it
+                    self.kill(run.info.run_id, "driver lost")
+                self._client.set_tag(run.info.run_id, "bench.kind", f"{word} {kind}")
+
+    # --- each trial -----------------------------------------------------------------------------
+
+    def start(
+        self,
+        name: str,
+        parameters: Mapping[str, Any],
+        tags: Mapping[str, str],
+        began: int | None = None,
+    ) -> str:
+        """Makes the run of an attempt, RUNNING; returns its id. began: ms since 1970, else now."""
+        all_tags = {**tags, "bench.kind": "trial", "bench.study": self._study.name}
+        run = self._client.create_run(self._experiment, began, all_tags, run_name=name)
         params = [Param(key, str(value)[:6000]) for key, value in parameters.items()]
         for begin in range(0, len(params), 100):
             self._client.log_batch(run.info.run_id, params=params[begin : begin + 100])
         return str(run.info.run_id)
 
     def history(self, run: str, points: Points) -> None:
-        """Logs curves: at each step, metrics by name."""
-        now = int(time.time() * 1000)
+        """Logs curves: at each step, metrics by name. What is not finite is left out."""
+        now = _now()
         metrics = [
-            Metric(_name_of(name), _finite(value), now, step)
+            Metric(name_of(name), float(value), now, step)
             for step, values in points
             for name, value in values.items()
-            if not math.isnan(value)  # MLflow would show it as a value; the record says why
+            if math.isfinite(value)
         ]
         for begin in range(0, len(metrics), 1000):
             self._client.log_batch(run, metrics=metrics[begin : begin + 1000])
@@ -170,32 +225,47 @@ class Tracking:
         cell: Cell,
         points: Points,
         weights: Sequence[Path] = (),
-        samples: Path | None = None,
+        pictures: Mapping[str, Path] | None = None,
     ) -> str:
         """Logs a cell's curves and results and ends its run. Safe to repeat after a kill.
 
-        weights: a file for each of the cell's stages; they are named, not copied. samples: a folder
-        of sample pictures. Returns the run's status.
+        weights: a file for each of the cell's stages; they are named, not copied. pictures: sample
+        pictures by name, such as "set5/baby". Returns the run's status.
         """
         run = cell.run_id
         known = self._client.get_run(run)
         if known.info.status != "RUNNING":
             return str(known.info.status)
         self.history(run, self._not_logged(run, points, set(known.data.metrics)))
-        means = _means(cell)
-        self._log(run, {k: v for k, v in means.items() if _name_of(k) not in known.data.metrics})
-        self._client.log_dict(run, _per_image(cell), "per_image.json")
-        self._client.log_dict(run, _model(cell, weights), "model/config.json")
-        if samples is not None and samples.is_dir():
-            self._client.log_artifacts(run, str(samples), "strips")
+        new = {k: v for k, v in means(cell).items() if name_of(k) not in known.data.metrics}
+        self.history(run, [(0, new)])
+        self._client.log_dict(run, per_image(cell), "per_image.json")
+        self._client.log_dict(run, model(cell, weights), "model/config.json")
+        self._log_pictures(run, pictures or {})
         if cell.reason:
             self._client.log_text(run, cell.reason, "reason.txt")
-        tags = [RunTag(name, text) for name, text in _tags(cell, weights).items()]
-        self._client.log_batch(run, tags=tags)
+        self._client.log_batch(run, tags=[RunTag(*tag) for tag in tags(cell, weights).items()])
         self._supersede(cell.replaces)
         ended = "FAILED" if cell.state == "failed" else "FINISHED"  # MLflow has no PRUNED
-        self._client.set_terminated(run, ended)
+        began = begun(cell)
+        self._client.set_terminated(run, ended, began and began + round(1000 * cell.seconds))
         return ended
+
+    def _log_pictures(self, run: str, pictures: Mapping[str, Path]) -> None:
+        """Logs pictures so that the page shows them, each once."""
+        if not pictures:
+            return
+        known = self._logged_pictures(run)
+        for name, file in pictures.items():
+            key = re.sub(r"[^a-zA-Z0-9_\-./ ]", "_", name)
+            if key.replace("/", "~") not in known:
+                with PIL.Image.open(file) as picture:
+                    self._client.log_image(run, picture, key=key, step=0)
+
+    def _logged_pictures(self, run: str) -> list[str]:
+        """Returns the keys of a run's pictures, as they stand in names of files."""
+        files = [Path(file.path).name for file in self._client.list_artifacts(run, "images")]
+        return sorted({name.partition("+step+")[0] for name in files if name.endswith(".webp")})
 
     def _supersede(self, run: str) -> None:
         """Takes a run whose trial has been measured anew out of what a study's runs are."""
@@ -208,22 +278,14 @@ class Tracking:
 
     def _not_logged(self, run: str, points: Points, known: set[str]) -> Points:
         """Drops what a killed driver had logged: MLflow appends a step that is logged again."""
-        names = {_name_of(name) for _, values in points for name in values} & known
+        names = {name_of(name) for _, values in points for name in values} & known
         last = {
             name: max(m.step for m in self._client.get_metric_history(run, name)) for name in names
         }
         return [
-            (step, {n: v for n, v in values.items() if step > last.get(_name_of(n), -1)})
+            (step, {n: v for n, v in values.items() if step > last.get(name_of(n), -1)})
             for step, values in points
         ]
-
-    def archive_study(self) -> None:
-        """Takes the study's runs out of what later sweeps see; they stay in MLflow."""
-        for kind in ("study", "trial"):
-            for run in self._search(kind):
-                if run.info.status == "RUNNING":  # a killed driver left it
-                    self.kill(run.info.run_id, "driver lost")
-                self._client.set_tag(run.info.run_id, "bench.kind", f"archived {kind}")
 
     def kill(self, run: str, reason: str) -> None:
         """Ends a run that has no result."""
@@ -231,78 +293,86 @@ class Tracking:
         self._client.set_tag(run, "bench.state", "lost")
         self._client.set_terminated(run, "KILLED")
 
-    def running(self) -> list[str]:
-        """Returns the ids of this study's trial runs that are RUNNING."""
-        return [r.info.run_id for r in self._search("trial", "attributes.status = 'RUNNING'")]
+    def runs(self) -> dict[str, State]:
+        """Returns this study's trial runs by id, deleted ones too."""
+        return {
+            run.info.run_id: State(run.info.status, run.info.lifecycle_stage == "deleted")
+            for run in self._search("trial", view=ViewType.ALL)
+        }
 
-    def _search(self, kind: str, also: str = "") -> list[Run]:
+    def restore(self, run: str) -> None:
+        """Takes back a run that was deleted."""
+        self._client.restore_run(run)
+
+    def _search(
+        self, kind: str, experiment: str = "", view: int = ViewType.ACTIVE_ONLY
+    ) -> list[Run]:
         query = f"tags.`bench.study` = '{self._study.name}' and tags.`bench.kind` = '{kind}'"
-        query += f" and {also}" if also else ""
         runs: list[Run] = []
         token = None
         while True:
-            page = self._client.search_runs([self._experiment], query, page_token=token)
+            page = self._client.search_runs(
+                [experiment or self._experiment], query, view, page_token=token
+            )
             runs.extend(page)
             token = page.token
             if not token:
                 return runs
 
-    def _log(self, run: str, values: Mapping[str, float], step: int = 0) -> None:
-        self.history(run, [(step, values)])
+
+def pages(home: Path, note: Callable[[str], None]) -> dict[str, str]:
+    """Returns where MLflow's page shows each study of a home: what stands after its address."""
+    address = tracking_address(home)
+    client = _client(address, home, note)
+    with _opening(address):
+        return {e.tags["bench.study"]: page(e.experiment_id) for e in _experiments(client, home)}
 
 
-def _name_of(name: str) -> str:
-    """MLflow allows letters, digits and / _ - . : and blanks in a metric's name."""
-    return re.sub(r"[^\w/.:\- ]", "_", name)
+def _client(address: Address, home: Path, note: Callable[[str], None]) -> MlflowClient:
+    address.check()
+    url = address.text
+    if address.of_a_server:
+        url, user, password = without_password(address)
+        if user:  # MLflow prints its address in every error, and takes these from here
+            os.environ["MLFLOW_TRACKING_USERNAME"] = user
+            os.environ["MLFLOW_TRACKING_PASSWORD"] = password
+    with _opening(address):
+        if before := follow_home(address, home):
+            note(f"{home}: moved here from {before}; MLflow now has its files here")
+        return MlflowClient(tracking_uri=url)
 
 
-def _finite(value: float) -> float:
-    return INFINITE_PSNR if value == math.inf else float(value)
+@contextlib.contextmanager
+def _opening(address: Address) -> Iterator[None]:
+    """Raises BenchError where MLflow fails at the first words."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, MlflowException) and "database" not in str(error):
+            raise
+        line = address.redact(str(error).splitlines()[0])
+        upgrade = (
+            "If the database is of another MLflow version, back it up and run `mlflow db upgrade"
+        )
+        raise BenchError(
+            f"MLflow cannot open {address.shown}: {line}"
+            + ("" if address.of_a_server else f" {upgrade} {address.shown}`.")
+        ) from None
 
 
-def _per_image(cell: Cell) -> dict[str, Any]:
-    """The table that MLflow shows: columns and rows."""
-    columns = ["dataset", "scale", "image", "metric", "protocol", "value"]
-    rows = [[*s[:5], s.value if math.isfinite(s.value) else str(s.value)] for s in cell.scores]
-    return {"columns": columns, "data": rows}
+def _experiments(client: MlflowClient, home: Path, study: str = "") -> list[Experiment]:
+    """Returns the experiments of a home, deleted ones too; of one study if it is named."""
+    query = f"tags.`bench.home` = '{home_id(home)}'"
+    query += f" and tags.`bench.study` = '{study}'" if study else ""
+    found: list[Experiment] = []
+    token = None
+    while True:
+        page = client.search_experiments(ViewType.ALL, filter_string=query, page_token=token)
+        found.extend(page)
+        token = page.token
+        if not token:
+            return found
 
 
-def _means(cell: Cell) -> dict[str, float]:
-    """A cell's numbers by the names that they have in MLflow: objectives, then each set's."""
-    means = {f"objective/{cell.exact(name)}": v for name, v in cell.objectives.items()}
-    groups: dict[tuple[str, str, str], list[float]] = {}
-    for score in cell.scores:
-        group = (score.dataset, score.metric, score.protocol)
-        groups.setdefault(group, []).append(score.value)
-    for (dataset, metric, protocol), values in groups.items():
-        name = f"{label_of(dataset)}/{cell.exact(metric)}"
-        means[name] = PROTOCOLS[protocol].pool(metric, values)
-    return {**means, "seconds": cell.seconds}
-
-
-def _model(cell: Cell, weights: Sequence[Path]) -> dict[str, Any]:
-    """What rebuilds a cell's method: class, parameters, and where each stage's weights lie."""
-    model = cell.model_dump(mode="json", include={"use", "parameters", "stages", "environment"})
-    for stage, file in zip(model["stages"], weights, strict=False):
-        stage["path"] = str(file)
-        stage["bytes"] = file.stat().st_size if file.exists() else None
-    return model
-
-
-def _tags(cell: Cell, weights: Sequence[Path]) -> dict[str, str]:
-    tags = {"bench.state": cell.state, "bench.fingerprint": cell.fingerprint}
-    # the UI then shows the file as a table
-    tags["mlflow.loggedArtifacts"] = json.dumps([{"path": "per_image.json", "type": "table"}])
-    tags |= {f"bench.{key}": value for key, value in cell.environment.items()}
-    tags |= {"mlflow.source.git.commit": cell.environment.get("commit", "unknown")}
-    for name, used in cell.datasets.items():
-        tags[f"bench.dataset.{label_of(name)}"] = used.fingerprint
-    for stage in cell.stages:
-        tags[_name_of(f"bench.stage.{stage.name}")] = stage.key
-        if stage.curves not in ("", cell.run_id):
-            tags[_name_of(f"bench.curves.{stage.name}")] = stage.curves
-    if weights:
-        tags["bench.weights"] = str(weights[-1])
-    if cell.reason:
-        tags["bench.reason"] = cell.reason.splitlines()[0][:500]
-    return tags
+def _now() -> int:
+    return int(time.time() * 1000)
