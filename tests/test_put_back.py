@@ -96,12 +96,12 @@ def kept_as_in_earlier_versions(home: Path) -> None:
         (home / f"studies/tiny/cells/{name}.json").write_text(text.replace(cell["run_id"], run))
 
 
-PUT_BACK = "MLflow: 3 runs of recorded trials are not there: put back"
+PUT_BACK = "MLflow: runs of recorded trials that were not there, put back: 3"
 CASES: dict[Callable[[Path], None], list[str]] = {
     nothing: [],
     runs_deleted: [
         "MLflow: the study's run had been deleted: restored",
-        "MLflow: 2 runs of trials had been deleted: restored",
+        "MLflow: runs of trials that had been deleted, restored: 2",
     ],
     experiment_deleted: ["MLflow: the experiment tiny had been deleted: restored"],
     database_gone: [PUT_BACK],

@@ -213,14 +213,14 @@ class Recorder:
                 elif not state.deleted:
                     self.kill_run(run, "driver lost")
         if deleted:
-            self.note(f"MLflow: {len(deleted)} runs of trials had been deleted: restored")
+            self.note(f"MLflow: runs of trials that had been deleted, restored: {len(deleted)}")
         self._put_back(runs)
 
     def _put_back(self, runs: Container[str]) -> None:
         """Makes the runs that records name, or wait for, and MLflow does not have."""
         lost = [cell for cell in self.cells.values() if cell.run_id not in runs]
         if gone := sum(bool(cell.run_id) for cell in lost):
-            self.note(f"MLflow: {gone} runs of recorded trials are not there: put back")
+            self.note(f"MLflow: runs of recorded trials that were not there, put back: {gone}")
         self._claim_curves(gone={cell.run_id for cell in lost})
         for cell in lost:
             if run := self.start_run(cell):
