@@ -155,10 +155,9 @@ def serve_mlflow(host: str, port: int, study: str = "") -> int:
 
 
 def _serve(address: "Address", folder: Path, host: str, port: int, page: str) -> int:
-    from bench.sweep.home import artifacts_uri
-
+    artifacts = (folder / "artifacts").as_uri()
     command = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port),
-               "--workers", "1", "--default-artifact-root", artifacts_uri(folder)]  # fmt: skip
+               "--workers", "1", "--default-artifact-root", artifacts]  # fmt: skip
     settings = {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
