@@ -26,7 +26,7 @@ from bench.data.roots import weights_root
 from bench.measure.metrics import metric
 from bench.measure.protocol import PROTOCOLS
 from bench.method.batch import Batch
-from bench.method.contract import Stage, to_tensor
+from bench.method.contract import Method, to_tensor
 from bench.method.recipe import Recipe
 from bench.records.cell import Cell, Score, write_cell
 from bench.records.store import Store
@@ -35,7 +35,9 @@ from bench.train.loop import choose_device, choose_precision, update
 from bench.train.optimizers import make_optimizers
 from bench.train.pixels import find_source, open_pixels
 from bench.train.plan import Plan
+from methods.esrgan import RRDBNet
 from methods.networks.edsr import EDSRNetwork, ShuffleConv
+from methods.networks.rrdbnet import RRDBNetwork
 from methods.nima_sr import EDSR
 
 REPEATS = 5
@@ -47,7 +49,7 @@ def main() -> None:
     where = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
     print(f"{where}, {torch.get_num_threads()} threads, {choose_precision('auto', device)}\n")
     print(f"{'what':<46} {'ours':>10} {'other':>10} {'ratio':>6}  other is")
-    training_step(device)
+    training_steps(device)
     scoring()
     folders()
     viqet()
@@ -81,14 +83,25 @@ class PlainShuffle(nn.Sequential):
         super().__init__(plain, nn.PixelShuffle(conv.step))
 
 
-def training_step(device: torch.device) -> None:
-    """EDSR-baseline x4, LR 24x24, batch 16, against the same in NCHW fp32 with a plain Adam."""
-    naive = EDSRNetwork(4).to(device)
-    naive.tail = nn.Sequential(
-        *(PlainShuffle(m) if isinstance(m, ShuffleConv) else m for m in naive.tail)
-    ).to(device)
+def training_steps(device: torch.device) -> None:
+    """x4, LR 24x24, against the same network in NCHW fp32 with a plain Adam."""
+    edsr = EDSRNetwork(4)
+    edsr.tail = nn.Sequential(
+        *(PlainShuffle(m) if isinstance(m, ShuffleConv) else m for m in edsr.tail)
+    )
+    training_step("EDSR-baseline x4", EDSR(scale=4, gamma=0), edsr, 16, device)
+    rrdb = RRDBNetwork(4, blocks=4, channels=32, growth=16)
+    method = RRDBNet(blocks=4, channels=32, growth=16)
+    training_step("RRDBNet x4, 4 blocks of 32", method, rrdb, 8, device)
+
+
+def training_step(
+    name: str, method: Method, naive: nn.Module, size: int, device: torch.device
+) -> None:
+    """Prints one line; size: of the batch."""
+    naive.to(device)
     plain_adam = torch.optim.Adam(naive.parameters(), 1e-4)
-    lr, hr = torch.rand(16, 3, 24, 24, device=device), torch.rand(16, 3, 96, 96, device=device)
+    lr, hr = torch.rand(size, 3, 24, 24, device=device), torch.rand(size, 3, 96, 96, device=device)
 
     def naive_step() -> float:
         loss = F.l1_loss(naive(lr), hr)
@@ -97,14 +110,14 @@ def training_step(device: torch.device) -> None:
         plain_adam.step()
         return loss.item()
 
-    method = EDSR(scale=4, gamma=0).to(device, memory_format=torch.channels_last).train()
-    stage = Stage("sr")
-    recipe = Recipe(steps=1, patch=96, batch=16, precision=choose_precision("auto", device))
+    method.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    stage = method.stages()[0]
+    recipe = Recipe(steps=1, patch=96, batch=size, precision=choose_precision("auto", device))
     plan = Plan(stage, method, "", "photos_train", 4, "bicubic", recipe.filled(), 0, device.type)
     optimizers = make_optimizers(plan)
     with tempfile.TemporaryDirectory() as folder:  # what is mapped stays when the file has gone
         pixels = open_pixels([find_source("photos_train", 4, "bicubic")], Store(Path(folder)))
-    patches = Patches(pixels, batch=16, patch=96, seed=0, device=device)
+    patches = Patches(pixels, batch=size, patch=96, seed=0, device=device)
     waits: list[float] = []
 
     def our_step() -> float:
@@ -117,7 +130,7 @@ def training_step(device: torch.device) -> None:
     for _ in range(3):  # by turns, so that a slow minute hits both
         ours.append(seconds(our_step, 3))
         other.append(seconds(naive_step, 3))
-    line("training step, EDSR-baseline x4", min(ours), min(other), "NCHW, fp32, plain Adam")
+    line(f"training step, {name}", min(ours), min(other), "NCHW, fp32, plain Adam")
     line("  of which waiting for data", statistics.median(waits))
 
 
