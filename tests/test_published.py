@@ -190,6 +190,7 @@ def paired(first: Path, second: Path) -> list[tuple[Image, Image]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # 3 trillion operations
 def test_dped_on_the_iphones_patches(data_root: Path) -> None:
     """The mean over 400 pairs, before and after rounding to 8 bits; PIRM 2018 printed 22.17."""
     method = published(DPED, "dped_iphone").to(memory_format=torch.channels_last)
