@@ -83,9 +83,9 @@ def run_study(
     folder = out or usual_folder(study.name)
     check_folder(study, folder)
 
-    def report(cells: list[Cell]) -> Path:
+    def report(cells: list[Cell]) -> dict[str, Path]:
         written.update(write_report(study.name, folder))
-        return folder
+        return {name: file for name, file in written.items() if file.is_file()}
 
     def shown(cells: list[Cell]) -> set[str]:
         return {cell.file_name for row in choose_rows(study, cells)[0] for cell in row.cells}

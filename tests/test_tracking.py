@@ -140,7 +140,7 @@ def test_more_parameters_and_points_than_a_batch_takes(tracking: Tracking, home:
 
 
 def test_a_study_has_one_run_of_its_own_however_often_it_is_swept(tracking: Tracking, home: Path):
-    tracking.close_study("FINISHED", {"cells_complete": 1.0}, [], None)
+    tracking.close_study("FINISHED", {"cells_complete": 1.0}, [], {})
     (first,) = runs(home, kind="study")
     assert first.status == "FINISHED"
     again = Tracking(home, STUDY)
@@ -154,6 +154,20 @@ def test_a_study_has_one_run_of_its_own_however_often_it_is_swept(tracking: Trac
     again.kill(run, "driver lost")
     assert again.runs() == {run: ("KILLED", False)}
     assert (runs(home)[0].status, runs(home)[0].tags["bench.reason"]) == ("KILLED", "driver lost")
+
+
+def test_of_a_reports_folder_its_own_files_become_artifacts(
+    tracking: Tracking, home: Path, tmp_path: Path
+):
+    for name in ("table.md", "figures/curves-a.png", "thesis.tex"):
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_text(name)
+    report = {name: tmp_path / "out" / name for name in ("table.md", "figures/curves-a.png")}
+    tracking.close_study("FINISHED", {}, [], report)
+    kept = {
+        p.relative_to(p.parents[1]).as_posix() for p in home.rglob("report/**/*") if p.is_file()
+    }
+    assert kept == {"report/table.md", "figures/curves-a.png"}
 
 
 def test_an_archived_study_is_out_of_the_way_and_has_ended(tracking: Tracking, home: Path):
@@ -173,7 +187,7 @@ def test_runs_of_another_study_are_not_seen(tracking: Tracking, home: Path):
 def test_the_sets_of_a_study_are_named_with_their_fingerprints(tracking: Tracking, home: Path):
     used = UsedDataset(fingerprint="0123456789abcdef", count=5, official=5, source="bicubic")
     for _ in range(2):
-        tracking.close_study("FINISHED", {}, [cell_of("", datasets={"set5": used})], None)
+        tracking.close_study("FINISHED", {}, [cell_of("", datasets={"set5": used})], {})
     rows = kit._rows(home / "mlflow.db", "select name, digest from datasets")
     assert len(kit._rows(home / "mlflow.db", "select input_uuid from inputs")) == 1
     assert rows == [("set5", "0123456789abcdef")]
@@ -208,7 +222,7 @@ def test_a_study_is_an_experiment_that_shows_its_table_and_its_swept_parameters(
     used = UsedDataset(fingerprint="f", count=5, official=5, source="bicubic")
     cell = cell_of(run, assessors={"nima": "nima@photos"}, datasets={"set5": used})
     tracking.finish(cell, [], (), {"set5/a": png})
-    tracking.close_study("FINISHED", {}, [cell], None)
+    tracking.close_study("FINISHED", {}, [cell], {})
 
     tags = experiments(home)["tiny"]
     assert tags["mlflow.experimentKind"] == "custom_model_development"

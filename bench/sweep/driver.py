@@ -4,7 +4,7 @@ import contextlib
 import gc
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,7 +50,7 @@ def sweep(
     retry_failed: bool = False,
     yaml: str = "",
     screen: Screen | None = None,
-    report: Callable[[list[Cell]], Path] | None = None,
+    report: Callable[[list[Cell]], Mapping[str, Path]] | None = None,
     shown: Callable[[list[Cell]], Collection[str]] | None = None,
 ) -> list[Cell]:
     """Runs or resumes a study until its budget is spent; returns the records of all its cells.
@@ -58,11 +58,11 @@ def sweep(
     A killed sweep goes on where it was. fresh: forgets earlier trials, keeping their records aside
     and finished stages in the store. keep: trials that other code, data or settings have trained
     stay, marked, beside new ones. retry_failed: what failed is tried again. report: renders the
-    records into a folder, which is then also among the artifacts of the study's run. shown: names
-    the records that the report shows; with `evaluate.pictures: rows` the restored pictures of all
-    others are removed at the end. Raises BenchError if another process sweeps this study, if the
-    recorded trials cannot be compared with new ones, if MLflow cannot be reached at the start, or
-    if the disk is full.
+    records into files, by their place in the report, and these become artifacts of the study's run
+    too. shown: names the records that the report shows; with `evaluate.pictures: rows` the restored
+    pictures of all others are removed at the end. Raises BenchError if another process sweeps this
+    study, if the recorded trials cannot be compared with new ones, if MLflow cannot be reached at
+    the start, or if the disk is full.
     """
     place, screen = Place(home, study.name), screen or Screen()
     with study_lock(place) as tell:
@@ -81,13 +81,13 @@ def sweep(
             driver.run()
             cells = recorder.current()
             with _nothing_is_garbage():
-                folder = report(cells) if report else None
+                files = report(cells) if report else None
                 if shown and (policy := study.evaluate.pictures) != "all":
                     recorder.keep_pictures(shown(cells) if policy == "rows" else ())
             driver.stop()
             drop_targets(recorder.store, {s.target for c in cells for s in c.stages})
             failed = any(cell.state == "failed" for cell in cells)
-            recorder.close("FAILED" if failed else "FINISHED", folder)
+            recorder.close("FAILED" if failed else "FINISHED", files)
         except BaseException as error:
             for end in (driver.stop, recorder.close):
                 with contextlib.suppress(Exception):  # what went wrong first is what counts

@@ -5,7 +5,7 @@ killed at, the next start can complete what is missing, and no trial is lost or 
 """
 
 import shutil
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Collection, Container, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
@@ -350,7 +350,7 @@ class Recorder:
 
     # --- after the last trial -------------------------------------------------------------------
 
-    def close(self, status: str = "KILLED", report: Path | None = None) -> None:
+    def close(self, status: str = "KILLED", report: Mapping[str, Path] | None = None) -> None:
         """Ends the study's run, and says what MLflow still lacks. No trial may be under way.
 
         Before that run is open there is nothing to end, and nothing to say beside what went wrong.
@@ -368,7 +368,7 @@ class Recorder:
             for name, cell in best_cells(self.study, self.current()).items()
         }
         summary = {"cells_complete": complete, **best}
-        self.outage.reach(self.tracking.close_study, status, summary, self.current(), report)
+        self.outage.reach(self.tracking.close_study, status, summary, self.current(), report or {})
         if self.outage.reason:
             self.note(
                 f"{self.outage.words()}: what it lacks stands in the records, and the same command "

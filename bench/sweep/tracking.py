@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import PIL.Image
@@ -154,17 +154,21 @@ class Tracking:
         return str(info.run_id)
 
     def close_study(
-        self, status: str, summary: Mapping[str, float], cells: Sequence[Cell], folder: Path | None
+        self,
+        status: str,
+        summary: Mapping[str, float],
+        cells: Sequence[Cell],
+        report: Mapping[str, Path],
     ) -> None:
-        """Ends the study's run. cells: its records. folder: holds the report."""
+        """Ends the study's run. cells: its records. report: its files, by their place in it."""
         shown = experiment_tags(self._study, cells, self._picture_keys(cells), _now())
         for name, value in shown.items():
             self._client.set_experiment_tag(self._experiment, name, value)
         if measured := next((cell for cell in cells if cell.datasets), None):
             self._log_datasets(measured)
         self.history(self._run, [(0, summary)])
-        if folder is not None and folder.is_dir():
-            self._client.log_artifacts(self._run, str(folder), "report")
+        for name, file in report.items():
+            self._client.log_artifact(self._run, str(file), f"{PurePath('report', name).parent}")
         self._client.set_terminated(self._run, status)
 
     def _picture_keys(self, cells: Sequence[Cell]) -> list[str]:
