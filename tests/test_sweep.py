@@ -189,7 +189,7 @@ INSTANTS = {
     "when a run has begun without a worker": "bench.sweep.driver.LocalExecutor.submit = die",
     "before the record": "bench.sweep.recorder.write_cell = die",
     "after the record": "bench.sweep.recorder.Recorder._finish_run = die",
-    "when the curves are logged and the results are not": "bench.sweep.tracking._per_image = die",
+    "when the curves are logged and the results are not": "bench.sweep.tracking.per_image = die",
     "when the run has ended and Optuna does not know": "bench.sweep.sampler.Sampler._tell = die",
 }
 FOR_EVERY_SAMPLER = (
