@@ -341,7 +341,7 @@ class Driver:
             swept=job.swept,
             fingerprint=job.fingerprint,
             decided_by=job.decided_by,
-            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            started=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
 
     def _done(self, handle: Handle, flight: Flight, cell: Cell) -> None:
