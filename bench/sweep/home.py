@@ -28,8 +28,8 @@ def home_id(home: Path) -> str:
     """Returns what names a home wherever it is moved to; two homes may share a server."""
     file = home / "id"
     if not file.is_file():
-        file.write_text(uuid.uuid4().hex)
-    return file.read_text()
+        file.write_text(uuid.uuid4().hex, encoding="utf-8")
+    return file.read_text(encoding="utf-8")
 
 
 def artifacts_uri(home: Path) -> str:
@@ -100,11 +100,11 @@ def _replace(
 def _correct_files(home: Path, before: Path) -> None:
     """Makes the files that name a trial's weights name them where they are now."""
     for file in (home / "artifacts").glob("*/artifacts/model/config.json"):
-        config = json.loads(file.read_text())
+        config = json.loads(file.read_text(encoding="utf-8"))
         for stage in config.get("stages", ()):
             if Path(stage.get("path", "")).is_relative_to(before):
                 stage["path"] = str(home / Path(stage["path"]).relative_to(before))
-        file.write_text(json.dumps(config, indent=2))
+        file.write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
 def _folder(location: str | None) -> Path | None:
