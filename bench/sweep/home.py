@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sa
 
-from bench.sweep.address import Address
+from bench.sweep.address import PATIENCE, Address, sqlite_address
 
 FORMER = "bench"
 """The experiment in which earlier versions kept the runs of all studies."""
@@ -19,7 +19,7 @@ def _table(name: str, *columns: str) -> sa.TableClause:
 
 
 EXPERIMENTS = _table("experiments", "name", "artifact_location")
-RUNS = _table("runs", "run_uuid", "artifact_uri")
+RUNS = _table("runs", "run_uuid", "artifact_uri", "status", "lifecycle_stage")
 EXPERIMENT_TAGS = _table("experiment_tags", "key", "value")
 TAGS = _table("tags", "run_uuid", "key", "value")
 
@@ -59,6 +59,22 @@ def follow_home(address: Address, home: Path) -> Path | None:
             _correct_files(home, path.parent)
             _move(database, location, path.parent, home)
     return next(iter(old.values())).parent if old else None
+
+
+def trial_runs(file: Path, experiment: str) -> list[tuple[str, str, str]]:
+    """Returns id, status and lifecycle stage of an experiment's trial runs, deleted ones too.
+
+    MLflow's own search also reads all that each run has logged: 17 s for 10,000 runs.
+    """
+    wait = {"timeout": PATIENCE}
+    engine = sa.create_engine(sqlite_address(file), poolclass=sa.NullPool, connect_args=wait)
+    kind = (TAGS.c.key == "bench.kind") & (TAGS.c.value == "trial")
+    query = sa.select(RUNS.c.run_uuid, RUNS.c.status, RUNS.c.lifecycle_stage).where(
+        RUNS.c.experiment_id == int(experiment),
+        RUNS.c.run_uuid.in_(sa.select(TAGS.c.run_uuid).where(kind)),
+    )
+    with engine.connect() as database:
+        return [(run, status, stage) for run, status, stage in database.execute(query)]
 
 
 def _locations(home: Path, own: bool) -> sa.Select[str]:

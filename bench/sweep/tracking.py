@@ -17,7 +17,7 @@ from bench.errors import BenchError
 from bench.records.cell import Cell
 from bench.study.fields import Study
 from bench.sweep.address import Address, tracking_address, without_password
-from bench.sweep.home import FORMER, artifacts_uri, follow_home, home_id
+from bench.sweep.home import FORMER, artifacts_uri, follow_home, home_id, trial_runs
 from bench.sweep.logged import begun, means, model, name_of, per_image, tags
 from bench.sweep.view import experiment_tags, page
 
@@ -300,10 +300,12 @@ class Tracking:
 
     def runs(self) -> dict[str, State]:
         """Returns this study's trial runs by id, deleted ones too."""
-        return {
-            run.info.run_id: State(run.info.status, run.info.lifecycle_stage == "deleted")
-            for run in self._search("trial", view=ViewType.ALL)
-        }
+        if file := self.address.file:
+            found = trial_runs(file, self._experiment)
+        else:
+            infos = [run.info for run in self._search("trial", view=ViewType.ALL)]
+            found = [(info.run_id, info.status, info.lifecycle_stage) for info in infos]
+        return {run: State(status, stage == "deleted") for run, status, stage in found}
 
     def restore(self, run: str) -> None:
         """Takes back a run that was deleted."""
