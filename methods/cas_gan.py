@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.data.catalog import Task
+from bench.data.filters import gaussian_taps
 from bench.data.weights import Weights
 from bench.method import Method, Rate, Recipe, Stage
 from methods.esrgan import ESRGAN, PUBLISHED, Count, Patch, RRDBNet, Scale
@@ -328,8 +329,7 @@ class HighPass(nn.Module):
     def __init__(self, sigma: float) -> None:
         super().__init__()
         reach = math.ceil(2.5 * sigma)
-        weights = [math.exp(-(k**2) / (2 * sigma**2)) for k in range(-reach, reach + 1)]
-        taps = torch.tensor([weight / sum(weights) for weight in weights])
+        taps = torch.tensor(gaussian_taps(2 * reach + 1, sigma), dtype=torch.float32)
         self.register_buffer("taps", taps.view(1, 1, 1, -1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:

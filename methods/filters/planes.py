@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench.data.filters import gaussian_taps
+
 ROWS = 64
 """Of a strip: half a megabyte a plane, where pictures are 2000 pixels wide."""
 
@@ -32,8 +34,7 @@ def gaussian(sigma: float) -> list[float]:
     ([0.107, 0.787, 0.107], [1.0])
     """
     reach = math.ceil(3 * sigma - 0.5)
-    taps = [math.exp(-(k**2) / (2 * sigma**2)) if sigma else 1.0 for k in range(-reach, reach + 1)]
-    return [tap / sum(taps) for tap in taps]
+    return list(map(float, gaussian_taps(2 * reach + 1, sigma))) if sigma else [1.0]
 
 
 def along(plane: Tensor, taps: Sequence[float], axis: int) -> Tensor:
