@@ -45,7 +45,7 @@ DOORS = {
     "ray": set(),
     "skimage": set(),
     "sklearn": set(),
-    "scipy": {"methods/fsrcnn.py"},
+    "scipy": {f"methods/{file}.py" for file in ("fsrcnn", "bimef", "retinex", "filters/gradients")},
     "cv2": {f"bench/measure/metrics/viqet{part}.py" for part in ("", "_features", "_filters")},
 }
 """Framework -> the only files that may import it."""
