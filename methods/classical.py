@@ -46,10 +46,12 @@ class Bilinear(Method):
 
 
 class Original(Method):
-    """The picture as it is: what enhancement starts from. At scale 1."""
+    """The picture as it is: what enhancement, or the lighting of a dark picture, starts from. At
+    scale 1."""
 
     paper = "none: the untouched picture"
     task = "enhancement"
+    tasks = ("enhancement", "low-light", "deblurring")
     halo = 0
 
     def forward(self, image: Tensor) -> Tensor:

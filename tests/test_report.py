@@ -521,6 +521,9 @@ def test_the_strip_shows_the_image_with_the_median_spread() -> None:
     assert choose_image(scores) == "c"
     assert choose_image({"edsr": {"a": 31.0, "b": 35.0, "c": 33.0, "d": 36.0}}) == "c"
     assert choose_image({}) is None
+    original = {"original": dict.fromkeys("abcd", math.inf)}
+    assert choose_image({**original, **scores}) == "c"
+    assert choose_image(original) is None
 
 
 def test_the_window_is_where_the_pictures_differ_most() -> None:

@@ -369,6 +369,16 @@ def test_check_shows_the_recipe_of_each_stage_and_what_it_replaces(
     assert "batch 2, patch 16, rate halve [2], clip 1.0; not steps 4, clip 0.5 of the study" in text
 
 
+def test_check_times_a_training_of_two_rows_once(folder: Path, bench_home: Path) -> None:
+    same = "{use: methods.nima_sr.EDSR, blocks: 1, channels: 4, gamma: 0.0}"
+    study = load(folder, ("{use: methods.classical.Bicubic}", same), (GAMMA, "0.0"))
+    plan = study_plan(study, workers=1)
+    (first,), (second,) = (row["stages"] for row in plan["methods"])
+    assert (first["trained_for"], second["trained_for"]) == ("bicubic", "bicubic")
+    assert first["seconds"] > 0 == second["seconds"]
+    assert "steps, trained for bicubic" in plan_text(plan)
+
+
 def test_all_mistakes_come_at_once(folder: Path) -> None:
     lines = mistakes(
         folder,

@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,14 +36,16 @@ Row = dict[str, Any]
 def study_plan(study: Study, workers: int | None = None) -> Row:
     """Returns what a sweep would do and what it would cost, from a few timed steps.
 
-    The steps run on random pixels with fresh weights, and one image of each set is restored and
-    scored; nothing is stored.
+    The steps run on random pixels with fresh weights, once for trainings that are the same, and
+    each method restores and scores one image; nothing is stored.
     """
     workers = workers or default_workers()
     cores = torch.get_num_threads()
     shared: dict[str, float] = {}
+    first: dict[str, str] = {}
     with paths_from(study.folder):
-        methods = [_row_plan(study, n, max(1, cores // workers), shared) for n in study.methods]
+        share = max(1, cores // workers)
+        methods = [_row_plan(study, name, share, shared, first) for name in study.methods]
         datasets = [_availability(name, scale, study) for name, scale in study.benchmarks()]
     alone = sum(float(m["cells"]) * float(m["seconds_each"]) for m in methods)
     return {
@@ -56,8 +59,11 @@ def study_plan(study: Study, workers: int | None = None) -> Row:
     }
 
 
-def _row_plan(study: Study, name: str, share: int, shared: dict[str, float]) -> Row:
-    """The plan of one row; `shared` gets the seconds of stages that all trials have in common."""
+def _row_plan(
+    study: Study, name: str, share: int, shared: dict[str, float], first: dict[str, str]
+) -> Row:
+    """The plan of one row; `shared` gets the seconds of stages that all trials have in common,
+    `first` the row that a stage is trained for, which it then costs nothing in others."""
     section = study.methods[name]
     swept = {key: range_.sample() for key, range_ in section.ranges.items()}
     stages: list[Row] = []
@@ -67,9 +73,9 @@ def _row_plan(study: Study, name: str, share: int, shared: dict[str, float]) -> 
         with _threads(share):
             seconds += sum(_seconds_to_measure(study, name, method, scale) for scale in scales)
         if kind_of(section) == "trained":
-            for row in _stage_plans(study, section, method, scales[0], share):
+            for row in _stage_plans(study, name, method, scales[0], share, first):
                 if row["once"]:
-                    shared[row["key"]] = row["seconds"]
+                    shared.setdefault(row["key"], row["seconds"])
                 else:
                     seconds += row["seconds"]
                 stages.append({k: v for k, v in row.items() if k != "key"})
@@ -84,16 +90,18 @@ def _row_plan(study: Study, name: str, share: int, shared: dict[str, float]) -> 
 
 
 def _stage_plans(
-    study: Study, section: MethodSection, method: Method, scale: int, share: int
+    study: Study, name: str, method: Method, scale: int, share: int, first: dict[str, str]
 ) -> Iterator[Row]:
-    store = Store(home() / "store")
+    store, section = Store(home() / "store"), study.methods[name]
     for plan in _planned(study, section, method, scale):
         once = plan.stage.seed is not None  # one training serves all seeds and trials
         ready = store.has("stages", plan.key)
+        trained_for = first.setdefault(plan.key, name)
         with _threads(torch.get_num_threads() if once else share):
-            cost = 0.0 if ready else _seconds_to_train(plan)
+            cost = 0.0 if ready or trained_for != name else _seconds_to_train(plan)
         yield {"name": plan.stage.name, "steps": plan.steps, "seconds": cost, "in_store": ready,
-               "once": once, **_recipe(study, section, plan), "key": plan.key}  # fmt: skip
+               "once": once, "trained_for": trained_for, **_recipe(study, section, plan),
+               "key": plan.key}  # fmt: skip
 
 
 def _planned(study: Study, section: MethodSection, method: Method, scale: int) -> list[Plan]:
@@ -122,24 +130,25 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _seconds_to_measure(study: Study, name: str, method: Method, scale: int) -> float:
-    """Seconds to restore and score all images of a trial, from the first one of each set."""
-    seconds, degradation = 0.0, study.task.degradation
+    """Seconds to restore and score all images of a trial, by their pixels, from one image: of the
+    sets' first ones the smallest, for a large network takes minutes for a large one."""
     names = [d for d, at in measured_on(study, name)[0] if at == scale and not sets.missing(d)]
     names += [study.select.dataset] if study.select else []
+    if not names:
+        return 0.0
+    opened = partial(open_benchmark, scale=scale, degradation=study.task.degradation)
+    first = min((opened(name, limit=1) for name in names), key=lambda one: one.pixels)
     method.to(choose_device())
     with Meter(study.evaluate.metrics, device=str(choose_device()), workers=1) as meter:
-        for dataset in names:
-            benchmark = open_benchmark(dataset, scale, degradation)
-            first = open_benchmark(dataset, scale, degradation, limit=1)
-            began = time.perf_counter()
-            rules = protocol_of(study, dataset)
-            list(evaluate(restoring(method.at(scale)), first, meter, rules))
-            seconds += (time.perf_counter() - began) * benchmark.pixels / first.pixels
-    return seconds
+        began = time.perf_counter()
+        list(evaluate(restoring(method.at(scale)), first, meter, protocol_of(study, first.name)))
+        seconds = time.perf_counter() - began
+    return seconds * sum(opened(name).pixels for name in names) / first.pixels
 
 
 def _seconds_to_train(plan: Plan) -> float:
-    """Seconds for a stage's updates, from a few on random pixels: three, or a second's worth.
+    """Seconds for a stage's updates, from a few on random pixels: three, or a second's worth; of
+    long ones, for which nothing needs to warm up, ten seconds' worth.
 
     A stage's own batches are made as in the training.
     """
@@ -150,7 +159,7 @@ def _seconds_to_train(plan: Plan) -> float:
     hr = torch.rand(plan.batch, 3, plan.patch, plan.patch, device=device)
     lr = torch.rand(plan.batch, plan.owner.channels, small, small, device=device)
     seconds: list[float] = []
-    while len(seconds) < 3 or sum(seconds) < 1:
+    while sum(seconds) < 1 or (len(seconds) < 3 and sum(seconds) < 10):
         began, step = time.perf_counter(), len(seconds)
         batch = plan.batches.batch(step) if plan.batches else Batch(lr, hr, hr, step)
         losses = update(plan.owner, plan.stage, batch, optimizers, plan)
@@ -182,6 +191,8 @@ def plan_text(plan: Row) -> str:
         )
         for stage in method["stages"]:
             cost = "in the store" if stage["in_store"] else duration(stage["seconds"])
+            if not stage["in_store"] and stage["trained_for"] != method["name"]:
+                cost = f"trained for {stage['trained_for']}"
             once = ", once for all trials" if stage["once"] else ""
             lines.append(f"      stage {stage['name']}: {stage['steps']} steps, {cost}{once}")
             instead = [f"{text} of the {who}" for who, text in stage["instead_of"].items()]

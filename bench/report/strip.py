@@ -206,10 +206,11 @@ def choose_image(scores: Mapping[str, Mapping[str, float]]) -> str | None:
     """Returns the image that is typical in how much the methods differ on it.
 
     Of method -> image -> score: the image whose spread, largest minus smallest score, is the set's
-    lower median; with one method the one with the median score. Images that some method has no
-    finite score for do not take part.
+    lower median; with one method the one with the median score. A method without any finite score,
+    such as the untouched original's PSNR, has no say; of the others' images those that one of them
+    has no finite score for do not take part.
     """
-    methods = list(scores.values())
+    methods = [m for m in scores.values() if any(map(math.isfinite, m.values()))]
     if not methods:
         return None
     spreads = []
