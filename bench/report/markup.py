@@ -94,7 +94,12 @@ def _grid(lines: list[list[str]], left: list[bool]) -> str:
 def _markdown_entry(entry: Entry) -> str:
     mark = {1: f"**{entry.value}**", 2: f"<u>{entry.value}</u>"}.get(entry.place, entry.value)
     spread = f" ± {entry.spread}" if entry.spread else ""
-    return mark + spread + _md(entry.mark)
+    return mark + spread + _md(_marked(entry))
+
+
+def _marked(entry: Entry) -> str:
+    """The mark as it follows the number: a star at once, a sign after a space."""
+    return entry.mark if entry.mark in ("", "*") else f" {entry.mark}"
 
 
 def _md(text: str) -> str:
@@ -108,7 +113,7 @@ _TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''",
-    "±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "∞": r"$\infty$",
+    "±": r"$\pm$", "≈": r"$\approx$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "∞": r"$\infty$",
     "\N{EN DASH}": "--", "\N{EM DASH}": "---", "\N{MULTIPLICATION SIGN}": r"$\times$",
     "\N{MINUS SIGN}": "$-$", "·": r"$\cdot$", "\n": " ",
 }  # fmt: skip
@@ -176,7 +181,7 @@ def _latex_entry(entry: Entry) -> str:
     value = _tex(entry.value)
     mark = {1: rf"\textbf{{{value}}}", 2: rf"\underline{{{value}}}"}.get(entry.place, value)
     spread = rf" {{\scriptsize $\pm$ {entry.spread}}}" if entry.spread else ""
-    return mark + spread + entry.mark
+    return mark + spread + _tex(_marked(entry))
 
 
 def _tex(text: str) -> str:
@@ -265,7 +270,7 @@ def _html_row(texts: Sequence[str], tag: str) -> str:
 def _html_entry(entry: Entry) -> str:
     mark = {1: f"<b>{entry.value}</b>", 2: f"<u>{entry.value}</u>"}.get(entry.place, entry.value)
     spread = f' <span class="spread">± {entry.spread}</span>' if entry.spread else ""
-    return f"<td>{mark}{spread}{entry.mark}</td>"
+    return f"<td>{mark}{spread}{_marked(entry)}</td>"
 
 
 def _html_list(lines: Sequence[str], kind: str) -> str:

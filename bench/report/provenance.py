@@ -41,7 +41,7 @@ def summary(study: Study, rows: Sequence[Row], columns: Sequence[Column]) -> str
         f"date {dates[0]}" + (f" to {dates[-1]} (UTC)" if len(dates) > 1 else " (UTC)"),
         "mean over images"
         + (f", then over {seeds} seeds ± sample standard deviation" if seeds > 1 else ", one seed"),
-        "best bold, second underlined",
+        "best bold, second underlined, ≈ not told from the best",
     ]
     tiny = tiny_runs(rows)
     return "; ".join(parts + ([f"tiny run: {tiny}"] if tiny else [])) + "."

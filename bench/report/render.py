@@ -7,13 +7,14 @@ from pathlib import Path
 from bench.errors import BenchError, unknown
 from bench.records.cell import Cell, load_records, scores_frame
 from bench.report.folder import ReportFolder
+from bench.report.marks import rank_section
 from bench.report.markup import Figure, Report, to_html, to_latex, to_markdown
 from bench.report.papers.beside import comparison_sections, write_comparison
 from bench.report.papers.published import load_papers
 from bench.report.provenance import commit, remarks, sections
 from bench.report.rows import choose_rows
 from bench.report.scores import Column, columns_of
-from bench.report.tables import make_tables
+from bench.report.tables import make_tables, means_of
 from bench.study.fields import Study
 
 FORMATS = ("md", "tex", "csv", "html")
@@ -57,12 +58,18 @@ def render(
             figures, absent = draw_figures(
                 study, cells, rows, columns, pictures, drafts / "figures"
             )
+        tables = make_tables(study, cells, rows, columns)
         report = Report(
             study.name,
             study.header.strip(),
             [*remarks(study, cells, rows), *cuts],
-            make_tables(study, cells, rows, columns),
-            [*comparison_sections(study, cells, papers), *sections(study, cells, rows)],
+            tables,
+            [
+                *comparison_sections(study, cells, papers),
+                *rank_section(rows, columns, means_of(rows, columns)),
+                *(table.scatter for table in tables),
+                *sections(study, cells, rows),
+            ],
             figures,
             absent,
         )

@@ -6,10 +6,7 @@ from statistics import fmean, stdev
 from typing import NamedTuple
 
 import numpy as np
-
-RESAMPLES = 2000
-FEWEST_IMAGES = 5
-"""Below this a bootstrap over images says nothing: 4 images have 35 distinct resamples."""
+from numpy.typing import NDArray
 
 
 class Mean(NamedTuple):
@@ -24,6 +21,8 @@ class Mean(NamedTuple):
     """Image -> mean over seeds, for the images averaged."""
     total: int
     """Images asked for; the others have no value under some seed."""
+    scores: NDArray[np.float64]
+    """`(seeds, images)`, the images ordered as in `images`."""
 
 
 def mean_over_seeds(
@@ -46,10 +45,12 @@ def mean_over_seeds(
     )
     images = {image: fmean(values[image] for values in by_seed.values()) for image in kept}
     if not kept:
-        return Mean(math.nan, math.nan, len(by_seed), {}, len(asked))
+        none = np.empty((len(by_seed), 0))
+        return Mean(math.nan, math.nan, len(by_seed), {}, len(asked), none)
     means = [pool(values[image] for image in kept) for values in by_seed.values()]
     spread = stdev(means) if len(means) > 1 and all(map(math.isfinite, means)) else math.nan
-    return Mean(fmean(means), spread, len(means), images, len(asked))
+    scores = np.array([[values[image] for image in kept] for values in by_seed.values()])
+    return Mean(fmean(means), spread, len(means), images, len(asked), scores)
 
 
 def pareto_front(points: Sequence[Sequence[float]], maximize: Sequence[bool]) -> list[int]:
@@ -87,21 +88,6 @@ def evenly_spaced(count: int, most: int) -> list[int]:
     if count <= most:
         return list(range(count))
     return [round(k * (count - 1) / (most - 1)) for k in range(most)]
-
-
-def paired_interval(differences: Sequence[float]) -> tuple[float, float] | None:
-    """Returns the 95 % bootstrap interval of the mean difference of two methods over images.
-
-    The percentile method (Efron and Tibshirani 1993, chapter 13) on per-image differences, as both
-    methods saw the same images. None for fewer than five images or infinite differences.
-    """
-    values = np.asarray(differences, float)
-    if len(values) < FEWEST_IMAGES or not np.isfinite(values).all():
-        return None
-    generator = np.random.default_rng(0)  # the same records give the same report
-    drawn = generator.integers(0, len(values), (RESAMPLES, len(values)))
-    low, high = np.percentile(values[drawn].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
 
 
 def ranks(printed: Sequence[float | None], higher_is_better: bool) -> list[int]:

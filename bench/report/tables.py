@@ -7,18 +7,17 @@ set with six metrics is one of its own. So a table fits a page, and its raw Mark
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from statistics import fmean
 
 from bench.measure.metrics import metric
-from bench.measure.protocol import PROTOCOLS
 from bench.records.cell import Cell
-from bench.report.provenance import image_count, summary, tiny_runs
+from bench.report.marks import MARK, against_best, images_of, mark_notes, scatter_section
+from bench.report.provenance import Section, image_count, summary, tiny_runs
 from bench.report.rows import Row
 from bench.report.scores import ARROWS, DASH, Column, cell_values, printed_number
-from bench.report.stats import Mean, mean_over_seeds, paired_interval, ranks
+from bench.report.stats import Mean, mean_over_seeds, ranks
 from bench.study.fields import Study
 
 MOST_COLUMNS = 8
@@ -33,7 +32,8 @@ class Entry:
     place: int = 0
     """1 best, 2 second, 0 neither."""
     mark: str = ""
-    """"*": over fewer images than others of its column, so not ranked."""
+    """"*": over fewer images than others of its column, so not ranked. "≈": cannot be told from the
+    best of its column."""
 
 
 @dataclass(frozen=True)
@@ -45,27 +45,34 @@ class Table:
     groups: tuple[tuple[str, tuple[str, ...]], ...]
     rows: tuple[tuple[str, tuple[Entry, ...]], ...]
     notes: tuple[str, ...]
+    scatter: Section
+    """How far its numbers scatter; stands further down."""
 
 
 def make_tables(
     study: Study, cells: Sequence[Cell], rows: Sequence[Row], columns: Sequence[Column]
 ) -> list[Table]:
     """Returns the tables that together have all columns, each with its source above and below."""
-    values = [_row_values(row) for row in rows]
     tables = []
     for part in _side_by_side(columns):
         mixed = len({column.protocol for column in part if column.protocol}) > 1
-        means = [[_mean(of_row, column) for column in part] for of_row in values]
-        entries = list(zip(*(_column(c, means, k) for k, c in enumerate(part)), strict=True))
+        means = means_of(rows, part)
+        beside = against_best(part, means)
+        unsure = {(one.row, one.column) for one in beside if not one.told}
+        entries = list(
+            zip(*(_column(c, means, k, unsure) for k, c in enumerate(part)), strict=True)
+        )
         key = lambda c: (study.key(c.dataset, c.scale), c.place)  # noqa: E731  the group's identity
         groups = [(place, list(group)) for place, group in groupby(part, key)]
+        title = ", ".join(place + _partial(cells, name) for (name, place), _ in groups)
         tables.append(
             Table(
-                title=", ".join(place + _partial(cells, name) for (name, place), _ in groups),
+                title=title,
                 about=summary(study, rows, part),
                 groups=tuple(
                     (
-                        f"{place}{_partial(cells, name).replace(' images', '')}",
+                        f"{place}{_partial(cells, name).replace(' images', '')}"
+                        f"{_seen(study, cells, group[0].dataset)}",
                         tuple(_header(c, mixed=mixed, many=len(groups) > 1) for c in group),
                     )
                     for (name, place), group in groups
@@ -74,10 +81,21 @@ def make_tables(
                     (f"{row.label}{_tiny(row)}", entry)
                     for row, entry in zip(rows, entries, strict=True)
                 ),
-                notes=(*_skipped(study, rows, part), *_notes(rows, part, means)),
+                notes=(
+                    *mark_notes(rows, part, beside),
+                    *_skipped(study, rows, part),
+                    *_notes(rows, part, means),
+                ),
+                scatter=scatter_section(title, rows, part, means),
             )
         )
     return tables
+
+
+def means_of(rows: Sequence[Row], columns: Sequence[Column]) -> list[list[Mean | None]]:
+    """Returns the mean of each row in each column; None where there is none."""
+    values = [_row_values(row) for row in rows]
+    return [[_mean(of_row, column) for column in columns] for of_row in values]
 
 
 def _side_by_side(columns: Sequence[Column]) -> list[list[Column]]:
@@ -105,10 +123,12 @@ def _mean(values: dict[Column, dict[int, dict[str, float]]], column: Column) -> 
     return None if found is None or math.isnan(found.value) else found
 
 
-def _column(column: Column, means: list[list[Mean | None]], k: int) -> list[Entry]:
+def _column(
+    column: Column, means: list[list[Mean | None]], k: int, unsure: Collection[tuple[int, int]]
+) -> list[Entry]:
     facts = metric(column.metric)
     mine = [row[k] for row in means]
-    every = _images(mine)
+    every = images_of(mine)
     printed = [
         round(mean.value, facts.digits) if mean and mean.images.keys() == every else None
         for mean in mine
@@ -123,15 +143,10 @@ def _column(column: Column, means: list[list[Mean | None]], k: int) -> list[Entr
             printed_number(mean.value, facts.digits),
             "" if math.isnan(mean.spread) else f"{mean.spread:.{facts.digits}f}",
             place,
-            "" if mean.images.keys() == every else "*",
+            "*" if mean.images.keys() != every else MARK * ((r, k) in unsure and any(places)),
         )
-        for mean, place in zip(mine, places, strict=True)
+        for r, (mean, place) in enumerate(zip(mine, places, strict=True))
     ]
-
-
-def _images(means: Sequence[Mean | None]) -> set[str]:
-    """All images that any method of the column has a value for."""
-    return {image for mean in means if mean for image in mean.images}
 
 
 def _header(column: Column, *, mixed: bool, many: bool) -> str:
@@ -151,6 +166,14 @@ def _partial(cells: Sequence[Cell], benchmark: str) -> str:
     return f" (partial: {', '.join(sorted(counts))})" if counts else ""
 
 
+def _seen(study: Study, cells: Sequence[Cell], dataset: str) -> str:
+    """That the sampler saw a set, and how much it searched there."""
+    if study.select is None or dataset != study.select.dataset:
+        return ""
+    searched = len({(cell.method, cell.trial) for cell in cells if cell.swept})
+    return f" (seen by the sampler, {searched} trial{'s' * (searched != 1)})"
+
+
 def _tiny(row: Row) -> str:
     kept = " [kept]" if any(cell.kept for cell in row.cells) else ""
     return (" [tiny run]" if tiny_runs([row]) else "") + kept
@@ -163,7 +186,7 @@ def _notes(
     for k, column in enumerate(columns):
         mine = [row[k] for row in means]
         name = f"{column.place} {column.title}"
-        every = _images(mine)
+        every = images_of(mine)
         for row, mean in zip(rows, mine, strict=True):
             if mean and len(mean.images) < len(every):
                 notes.append(
@@ -178,17 +201,6 @@ def _notes(
         asked = max((mean.total for mean in mine if mean), default=0)
         if every and len(every) < asked:
             notes.append(f"{name}: {asked - len(every)} of {asked} images have no value.")
-    several = len({column.place for column in columns}) > 1
-    best = [
-        f"{f'{column.place} ' if several else ''}{column.title} {text}"
-        for k, column in enumerate(columns)
-        if (text := _best(rows, column, [row[k] for row in means]))
-    ]
-    if best:
-        notes.append(
-            "Best minus second, mean over images with its 95 % paired bootstrap interval, not "
-            f"corrected for the number of columns: {'; '.join(best)}."
-        )
     return notes
 
 
@@ -255,26 +267,3 @@ def _noted(
         where = f"{column.title} on {column.dataset}"
         notes += [f"{where}: {n} of {total} pictures are {t}." for t, n in Counter(told).items()]
     return notes
-
-
-def _best(rows: Sequence[Row], column: Column, means: Sequence[Mean | None]) -> str:
-    """ "+0.031 [+0.012, +0.052] (edsr, bicubic; 14 images)"; "" where there is nothing to tell."""
-    facts, rules = metric(column.metric), PROTOCOLS.get(column.protocol)
-    if facts.direction == "neither" or (rules and column.metric in rules.root_mean_square):
-        return ""  # nothing is best; the difference of two roots is no mean over images
-    sign = 1 if facts.direction == "higher" else -1
-    every = _images(means)
-    ranked = [
-        (sign * mean.value, row.cells[0].label, mean.images)
-        for row, mean in zip(rows, means, strict=True)
-        if mean and mean.images.keys() == every
-    ]
-    if len(ranked) < 2:
-        return ""
-    (_, first, a), (_, second, b) = sorted(ranked, key=lambda r: -r[0])[:2]
-    differences = [a[image] - b[image] for image in every]
-    if not (interval := paired_interval(sorted(differences))):
-        return ""
-    mean, low, high = (f"{x:+.{facts.digits + 1}f}" for x in (fmean(differences), *interval))
-    unsure = ", not resolved" if interval[0] <= 0 <= interval[1] else ""
-    return f"{mean} [{low}, {high}]{unsure} ({first}, {second}; {len(differences)} images)"

@@ -8,6 +8,7 @@ from statistics import fmean
 from bench.measure.metrics import metric
 from bench.measure.protocol import PROTOCOLS
 from bench.records.cell import Cell, at_scale
+from bench.report.paired import FEWEST_IMAGES, interval
 from bench.report.papers.ours import (
     Ours,
     choose_dataset,
@@ -22,7 +23,6 @@ from bench.report.papers.verdicts import claim_verdict, verdict
 from bench.report.provenance import image_count, tiny_runs
 from bench.report.rows import Row
 from bench.report.scores import DASH
-from bench.report.stats import FEWEST_IMAGES, paired_interval
 from bench.study.fields import Study
 
 Trials = dict[str, tuple[Cell, ...] | str]
@@ -186,12 +186,12 @@ class Judged:
 
 def judge(study: Study, cells: Sequence[Cell], claim: Claim) -> Judged:
     """Returns the mean difference over images, mean over seeds, with its interval and verdict."""
-    found = [find_trial(cells, match) for match in (claim.more, claim.than)]
-    for match, trial in zip((claim.more, claim.than), found, strict=True):
+    trials = [find_trial(cells, match) for match in (claim.more, claim.than)]
+    for match, trial in zip((claim.more, claim.than), trials, strict=True):
         if isinstance(trial, str):
             return Judged(claim, DASH, DASH, f"{_described(match)}: {trial}")
-    seeds = [{cell.seed for cell in _cells(trial)} for trial in found]
-    sides = [tuple(c for c in _cells(trial) if c.seed in seeds[0] & seeds[1]) for trial in found]
+    seeds = [{cell.seed for cell in _cells(trial)} for trial in trials]
+    sides = [tuple(c for c in _cells(trial) if c.seed in seeds[0] & seeds[1]) for trial in trials]
     if not all(sides):
         return Judged(claim, DASH, DASH, "the two have no seed in common")
     dataset = choose_dataset(study, [*sides[0], *sides[1]], [claim.metric], claim.dataset)
@@ -207,17 +207,17 @@ def judge(study: Study, cells: Sequence[Cell], claim: Claim) -> Judged:
     if why:
         return Judged(claim, DASH, DASH, why)
     images = sorted(more.images.keys() & than.images.keys())
-    differences = [more.images[image] - than.images[image] for image in images]
-    interval = paired_interval(differences)
-    if interval is None:
+    found = interval(more.scores_of(images), than.scores_of(images))
+    if found is None:
         return Judged(claim, DASH, DASH, f"fewer than {FEWEST_IMAGES} finite images of {dataset}")
     digits = metric(claim.metric).digits + 1
-    mean, low, high = (f"{x:+.{digits}f}" for x in (fmean(differences), *interval))
+    difference = fmean(more.images[image] - than.images[image] for image in images)
+    mean, low, high = (f"{x:+.{digits}f}" for x in (difference, *found))
     both = (*sides[0], *sides[1])
     whole = max((c.datasets[dataset].official for c in both if dataset in c.datasets), default=0)
     count = f"{len(images)}/{whole}" if len(images) < whole else f"{len(images)}"
     ours = f"{mean} [{low}, {high}], {count} images of {dataset}"
-    return Judged(claim, ours, claim_verdict(interval), cells=both)
+    return Judged(claim, ours, claim_verdict(found), cells=both)
 
 
 def _described(match: Match) -> str:

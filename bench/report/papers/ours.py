@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 import numpy as np
 
 from bench.records.cell import Cell, TrainedStage, load_losses
+from bench.report.paired import Scores
 from bench.report.papers.published import Match, Series
 from bench.report.scores import by_trial, cell_values
 from bench.report.stats import mean_over_seeds
@@ -27,6 +28,12 @@ class Ours:
     asked: int = 0
     """Images that were to be measured."""
     protocol: str = ""
+    scores: Scores = field(default_factory=lambda: np.empty((0, 0)))
+    """`(seeds, images)`, the images ordered as in `images`."""
+
+    def scores_of(self, images: Collection[str]) -> Scores:
+        """Returns those of some images, in their order in `images`."""
+        return self.scores[:, [image in images for image in self.images]]
 
     @property
     def value(self) -> float:
@@ -147,7 +154,7 @@ def measured(cells: Sequence[Cell], name: str, dataset: str, image: str | None =
     by_seed_mean = {
         seed: column.pool(values[i] for i in mean.images) for seed, values in by_seed.items()
     }
-    return Ours(by_seed_mean, "", mean.images, mean.total, column.protocol)
+    return Ours(by_seed_mean, "", mean.images, mean.total, column.protocol, mean.scores)
 
 
 def increment(before: Ours, now: Ours) -> Ours:

@@ -32,8 +32,9 @@ RULES = (
     ("not reproduced", "Neither, with 2 points or more."),
     (
         "shown, not shown, not resolved",
-        "Of a claim: the 95 % paired bootstrap interval of the difference over images, mean over "
-        "seeds, lies above 0, below 0, or holds 0. Not corrected for the number of claims.",
+        "Of a claim: the 95 % paired bootstrap interval of the difference, over images and, where "
+        "there are several, over seeds, lies above 0, below 0, or holds 0. Not corrected for the "
+        "number of claims.",
     ),
 )
 
