@@ -101,7 +101,7 @@ class Method(nn.Module):
     take them as published:NAME. NAME_x2, NAME_x3 are those of one scale, and go by NAME as well."""
     channels: ClassVar[int] = 3
     """Of the input: 3 for RGB, 4 for packed Bayer files."""
-    stride: ClassVar[int] = 1
+    stride: int = 1
     """Input sizes have to be multiples of it; others are filled up by repeating the edge, and what
     was made of that is cut off again."""
     halo: int | None = 32
