@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import raw, sets
+from bench.data.alignment import Alignment, alignment
 from bench.data.catalog import Dataset
 from bench.data.degrade import DEGRADATIONS, find_degradation
 from bench.data.images import (
@@ -38,6 +39,8 @@ Key = tuple[int, str]
 
 MADE = (2, 3, 4)
 """Scales that a set without published LR files is looked at."""
+AT_ONCE = 1000
+"""Files that wait for a thread: those of a set may be 300,000."""
 NAMED = 20
 """So many images are named in a note; the others are counted."""
 
@@ -61,6 +64,8 @@ class Checked:
     here: int = 0
     lr: tuple[tuple[str, str, str], ...] = ()
     """(such as "x4" or "x4 unknown", where LR comes from, fingerprint or "")."""
+    aligned: Alignment | None = None
+    """Of pairs that were photographed, or given, at one size: how well they lie on each other."""
     problems: tuple[str, ...] = ()
     """What load_pairs refuses, or what makes its numbers wrong; a line each."""
     notes: tuple[str, ...] = ()
@@ -125,6 +130,7 @@ def check_set(name: str, scale: int | None = None, workers: int = 2) -> Checked:
             (*_lr_source(key, found[key], place), "" if lines else fingerprint(name, *key))
             for key, lines in refused.items()
         ),
+        aligned=_aligned([one for key, one in found.items() if not refused[key]]),
         problems=tuple(dict.fromkeys(problems)),
         notes=tuple(_notes(entry, place, list(found.values()), files)),
     )
@@ -136,6 +142,7 @@ def check_text(checked: Checked) -> str:
     rows = [("missing", checked.missing), *(("expected", text) for text in checked.expected)]
     rows += [("folder", checked.folder), ("layout", checked.layout)]
     rows += [(kind, f"{lr} {mark and f'({mark})'}".strip()) for kind, lr, mark in checked.lr]
+    rows += [("aligned", str(checked.aligned or ""))]
     rows += [("licence", checked.licence), ("home", checked.home)]
     rows += [("trap", text) for text in checked.traps]
     rows += [("note", text) for text in checked.notes]
@@ -206,8 +213,14 @@ def _pair_problem(pair: Pair) -> str | None:
 def _read_files(pairs: Iterable[Pair], workers: int) -> dict[Path, _File]:
     """Decodes every file once. An image lives no longer than its thread looks at it."""
     cameras = {path: pair.camera for pair in pairs for path in (pair.hr_path, pair.lr_path) if path}
+    paths = list(cameras)
+    files: dict[Path, _File] = {}
     with ThreadPoolExecutor(workers) as threads:
-        return dict(zip(cameras, threads.map(_read_file, cameras, cameras.values()), strict=True))
+        for first in range(0, len(paths), AT_ONCE):
+            some = paths[first : first + AT_ONCE]
+            read = threads.map(_read_file, some, [cameras[path] for path in some])
+            files.update(zip(some, read, strict=True))
+    return files
 
 
 def _read_file(path: Path, camera: raw.Camera | None) -> _File:
@@ -226,6 +239,12 @@ def _read_file(path: Path, camera: raw.Camera | None) -> _File:
     flat = bool((pixels == first).all())
     colour = tuple(int(value) for value in np.atleast_1d(first)) if flat else ()
     return _File(None, kind, mode, digest.hexdigest(), colour, black)
+
+
+def _aligned(found: Iterable[Found]) -> Alignment | None:
+    """Of LR files as large as HR. Raw files are of another size, and LR made from HR lies on it."""
+    photographed = [p for one in found for p in one.pairs if p.scale == 1 and p.lr_path]
+    return alignment([p for p in photographed if p.camera is None])
 
 
 def _same_content(pairs: Sequence[Pair], files: Mapping[Path, _File]) -> list[str]:
