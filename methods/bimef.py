@@ -4,16 +4,14 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy import sparse  # type: ignore[import-untyped]  # ships no types
-from scipy.ndimage import convolve1d  # type: ignore[import-untyped]
-from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
 from torch import Tensor
 
 from bench.data.catalog import Task
 from bench.data.degrade import resize_weights
 from bench.method import Method
-from methods.filters.gradients import Plane, differences, solved
+from methods.filters.gradients import Plane, gradient, solved
 
 SMOOTHNESS = 0.5
 """lambda of the illumination map."""
@@ -70,15 +68,20 @@ def smoothed(plane: Plane) -> Plane:
     W = 1 / (|sum of dT over a window| |dT| + eps) of each direction, so that edges stay. The
     picture goes on at its other side.
     """
-    operators = differences(*plane.shape, around=True)
-    matrix = sparse.eye_array(plane.size, format="csr")
-    for operator, axis in zip(operators, (1, 0), strict=True):
-        slope = (operator @ plane.ravel()).reshape(plane.shape)
-        total = convolve1d(slope, np.ones(WINDOW), axis=axis, mode="constant")
-        weight = 1 / (np.abs(total) * np.abs(slope) + SHARPNESS)
-        weighted = sparse.diags_array(SMOOTHNESS * weight.ravel()) @ operator
-        matrix = matrix + operator.T @ weighted
-    return solved(matrix, plane, plane)
+    slopes = gradient(*plane.shape, around=True)
+    across, down = (slopes @ plane.ravel()).reshape(2, *plane.shape)
+    weights = [
+        1 / (np.abs(_window(slope, axis)) * np.abs(slope) + SHARPNESS)
+        for slope, axis in ((across, 1), (down, 0))
+    ]
+    strength = SMOOTHNESS * np.stack(weights).ravel()
+    return solved(np.ones_like(plane), slopes, strength, plane, plane)
+
+
+def _window(plane: Plane, axis: int) -> Plane:
+    """Sums over a window along an axis, zeros outside."""
+    edges = [(WINDOW // 2, WINDOW // 2) if i == axis else (0, 0) for i in (0, 1)]
+    return np.asarray(sliding_window_view(np.pad(plane, edges), WINDOW, axis).sum(axis=-1))
 
 
 def exposed(image: NDArray[np.float64], ratio: float) -> NDArray[np.float64]:
@@ -96,6 +99,8 @@ def exposure_ratio(image: NDArray[np.float64], dark: NDArray[np.bool_]) -> float
 
     image: (H, W, 3) in [0, 1]; its gray is the geometric mean of the channels.
     """
+    from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]  # no worker's need
+
     small = resized(image, SIDE, SIDE).clip(min=0)
     gray = np.cbrt(small.prod(axis=2))[resized(dark.astype(np.float64), SIDE, SIDE) > 0.5]
     if not gray.size:

@@ -6,12 +6,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import sparse  # type: ignore[import-untyped]  # ships no types
 from torch import Tensor
 
 from bench.data.catalog import Task
 from bench.method import Method
-from methods.filters.gradients import Plane, Sparse, differences, solved
+from methods.filters.gradients import Plane, Sparse, gradient, solved
 
 Weight = Annotated[float, Field(gt=0)]
 
@@ -80,20 +79,20 @@ class RobustRetinex(Method):
 
     def parts(self, value: Plane) -> "Parts":
         """Returns reflectance, light and noise of a plane (H, W) in [0, 1]."""
-        gradient = sparse.vstack(differences(*value.shape, around=False), format="csr")
-        wanted = self.details(gradient @ value.ravel())
+        slope_of = gradient(*value.shape, around=False)
+        wanted = self.details(slope_of @ value.ravel())
         reflectance, light, noise = np.ones_like(value), value, np.zeros_like(value)
-        slopes = multiplier = np.zeros(gradient.shape[0])
+        slopes = multiplier = np.zeros(slope_of.shape[0])
         weight = 1.0
         for _ in range(self.rounds):
             before = reflectance, light
             reflectance = new_reflectance(
-                value - noise, light, wanted, self.omega, gradient, reflectance
+                value - noise, light, wanted, self.omega, slope_of, reflectance
             )
             target = slopes - multiplier / weight
-            light = new_light(value - noise, reflectance, target, weight, gradient, light)
+            light = new_light(value - noise, reflectance, target, weight, slope_of, light)
             noise = (value - reflectance * light) / (1 + self.delta)
-            steep = gradient @ light.ravel()
+            steep = slope_of @ light.ravel()
             slopes = shrunk(steep + multiplier / weight, self.beta / weight)
             multiplier = multiplier + weight * (steep - slopes)
             weight *= GROWTH
@@ -116,23 +115,19 @@ class Parts(NamedTuple):
 
 
 def new_reflectance(
-    value: Plane, light: Plane, wanted: Plane, omega: float, gradient: Sparse, guess: Plane
+    value: Plane, light: Plane, wanted: Plane, omega: float, slope_of: Sparse, guess: Plane
 ) -> Plane:
     """Returns the R that minimises ||R L - value||^2 + omega ||grad R - wanted||^2."""
-    smooth = omega * (gradient.T @ gradient)
-    matrix = sparse.diags_array(light.ravel() ** 2, format="csr") + smooth
-    right = light * value + omega * (gradient.T @ wanted).reshape(value.shape)
-    return solved(matrix, right, guess)
+    right = light * value + omega * (slope_of.T @ wanted).reshape(value.shape)
+    return solved(light**2, slope_of, omega, right, guess)
 
 
 def new_light(
-    value: Plane, reflectance: Plane, target: Plane, weight: float, gradient: Sparse, guess: Plane
+    value: Plane, reflectance: Plane, target: Plane, weight: float, slope_of: Sparse, guess: Plane
 ) -> Plane:
     """Returns the L that minimises ||R L - value||^2 + weight / 2 ||grad L - target||^2."""
-    smooth = weight * (gradient.T @ gradient)
-    matrix = sparse.diags_array(2 * reflectance.ravel() ** 2, format="csr") + smooth
-    right = 2 * reflectance * value + weight * (gradient.T @ target).reshape(value.shape)
-    return solved(matrix, right, guess)
+    right = 2 * reflectance * value + weight * (slope_of.T @ target).reshape(value.shape)
+    return solved(2 * reflectance**2, slope_of, weight, right, guess)
 
 
 def shrunk(values: Plane, threshold: float) -> Plane:

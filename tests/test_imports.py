@@ -47,7 +47,7 @@ DOORS = {
     "sklearn": set(),
     "scipy": {
         "bench/report/paired.py",
-        *(f"methods/{file}.py" for file in ("fsrcnn", "bimef", "retinex", "filters/gradients")),
+        *(f"methods/{file}.py" for file in ("fsrcnn", "bimef", "filters/gradients")),
     },
     "cv2": {f"bench/measure/metrics/viqet{part}.py" for part in ("", "_features", "_filters")},
 }
