@@ -1,28 +1,54 @@
-"""DPED: a phone's pictures into those of a better camera."""
+"""DPED: a phone's pictures into those of a better camera.
 
-from typing import ClassVar
+Section 3 of the paper, with what it leaves open, and its weights, from the authors' code. Trained
+on aligned patches of 100x100 pixels, 50 at a time, 20,000 updates. What the code sums is summed
+here: over the pixels of the colour loss, over the batch of the texture loss. So a batch of another
+size weighs the losses otherwise.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from bench.data.catalog import Task
 from bench.data.weights import Weights
-from bench.method import Method
+from bench.method import Batch, Method, Recipe, Stage
+from bench.method.weights import by_names_of
+from methods.filters.planes import luma
+from methods.losses.pixels import total_variation
+from methods.networks.discriminators import SameConv2d
+from methods.networks.features import Features, content_network
+
+Count = Annotated[int, Field(ge=1)]
+Patch = Annotated[int, Field(ge=32)]
 
 _HOME = "https://github.com/aiff22/DPED"
 _LICENCE = "licence of the repository; converted from the authors' checkpoint"
 
+CONTENT, COLOUR, TEXTURE, SMOOTHNESS = 10.0, 0.5, 1.0, 2000.0
+"""Weights of the losses, of the code; the paper's equation 7 has others."""
+LAYERS = ((48, 11, 4), (128, 5, 2), (192, 3, 1), (192, 3, 1), (128, 3, 2))
+"""Of the discriminator: channels, kernel, stride."""
+
 
 class DPED(Method):
-    """The generator, section 3.2: four residual blocks with instance norm, 401,475 parameters.
+    """The generator, with the authors' weights for each of three phones; or trained anew.
 
-    It restores, with the authors' weights, one set for each phone. It cannot be trained here: its
-    colour, texture, content and total variation losses (equations 2 to 6) are not written down yet.
+    channels: of the generator; width: of the discriminator's first layer. features: what the
+    content loss compares, VGG19's relu5_4 "published" or "random", or "alexnet"; the generator
+    restores without them. The paper says batch norm where the code has instance norm.
     """
 
     paper = "Ignatov et al., DSLR-Quality Photos on Mobile Devices with DCNs, ICCV 2017"
     task: ClassVar[Task] = "enhancement"
-    tiny = {"channels": 8}
+    tiny = {"channels": 8, "width": 6, "features": "random", "patch": 32}
     published = {
         f"dped_{phone}": Weights(f"dped/{phone}.safetensors", _HOME, sha256, _LICENCE, page=True)
         for phone, sha256 in (
@@ -33,7 +59,83 @@ class DPED(Method):
     }
     halo = None  # instance normalisation sees the whole image
 
-    def __init__(self, *, channels: int = 64) -> None:
+    def __init__(
+        self,
+        *,
+        channels: Count = 64,
+        width: Count = 48,
+        features: Features = "published",
+        patch: Patch = 100,
+        learning_rate: Annotated[float, Field(gt=0)] = 5e-4,
+        steps: Count | None = None,
+    ) -> None:
+        super().__init__()
+        self.generator = Generator(channels)
+        self.discriminator = GrayDiscriminator(LAYERS, patch, width)
+        self.features = features
+        self.remarks = () if features == "published" else content_network("relu5_4", features)[2]
+        self.recipe = Recipe(steps=steps, patch=patch, learning_rate=learning_rate)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Returns the picture `(N, 3, H, W)` in [-0.08, 1.08] for RGB `(N, 3, H, W)` in [0, 1]."""
+        picture: Tensor = self.generator(lr)
+        return picture
+
+    def stages(self) -> Sequence[Stage]:
+        """One, for both networks."""
+        return (Stage("dped", self.recipe),)
+
+    def optimizers(self, stage: Stage) -> Mapping[str, Sequence[nn.Parameter]]:
+        """One for each network. Raises BenchError where the features' weights are not here."""
+        assert self._judge
+        return {
+            "generator": list(self.generator.parameters()),
+            "discriminator": list(self.discriminator.parameters()),
+        }
+
+    def training_step(self, batch: Batch, stage: Stage) -> Iterator[tuple[str, Tensor]]:
+        """A step of the generator, then one of the discriminator on the same patches."""
+        sr = self(batch.lr)
+        losses = {
+            "content": self.content(sr, batch.target),
+            "colour": colour(sr, batch.target),
+            "texture": texture(self.discriminator(sr)),
+            "smoothness": total_variation(sr),
+        }
+        weights = (CONTENT, COLOUR, TEXTURE, SMOOTHNESS)
+        parts = [weight * loss for weight, loss in zip(weights, losses.values(), strict=True)]
+        yield "generator", torch.stack(parts).sum()
+        real, fake = self.discriminator(batch.target), self.discriminator(sr.detach())
+        yield "discriminator", told_apart(real, fake)
+        yield from losses.items()
+
+    def content(self, sr: Tensor, target: Tensor) -> Tensor:
+        """Equation 4, squared as in the code: mean squared difference of VGG19's relu5_4."""
+        network, layer = self._judge
+        network.to(sr.device)
+        with torch.no_grad():
+            wanted = network(target)[layer]
+        return F.mse_loss(network(sr)[layer], wanted)
+
+    def read_weights(self, file: Path) -> Mapping[str, Tensor]:
+        """Also a generator's alone, such as the published ones; the discriminator stays."""
+        state = super().read_weights(file)
+        if any(name.startswith("generator.") for name in state):
+            return state
+        own = by_names_of(self.generator.state_dict(), state, file)
+        kept = {n: v for n, v in self.state_dict().items() if not n.startswith("generator.")}
+        return kept | {f"generator.{name}": value for name, value in own.items()}
+
+    @cached_property
+    def _judge(self) -> tuple[nn.Module, str]:
+        """Made when a training asks for it, for restoring needs none; so no part of the method."""
+        return content_network("relu5_4", self.features, "caffe")[:2]
+
+
+class Generator(nn.Module):
+    """Section 3.2: four residual blocks with instance norm, 401,475 parameters."""
+
+    def __init__(self, channels: int = 64) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, channels, 9, padding=4)
         for i in range(2, 12):
@@ -41,9 +143,9 @@ class DPED(Method):
         for i in range(2, 10):
             self.add_module(f"norm{i}", nn.InstanceNorm2d(channels, eps=1e-3, affine=True))
         self.conv12 = nn.Conv2d(channels, 3, 9, padding=4)
+        initialise(self)
 
     def forward(self, lr: Tensor) -> Tensor:
-        """Returns the picture `(N, 3, H, W)` in [-0.08, 1.08] for RGB `(N, 3, H, W)` in [0, 1]."""
         x = torch.relu(self.conv1(lr))
         for i in (2, 4, 6, 8):
             x = x + self._normalised(self._normalised(x, i), i + 1)
@@ -56,6 +158,76 @@ class DPED(Method):
         return torch.relu(self.get_submodule(f"norm{i}")(x))
 
 
+class GrayDiscriminator(nn.Module):
+    """Figure 4: convolutions padded as TensorFlow's "same", then two dense layers; 7,361,122
+    parameters for patches of 100 pixels.
+
+    Takes pictures `(N, 3, size, size)` in [0, 1] and looks at their gray alone; returns logits
+    `(N, 2)`: made, original. layers: (channels, kernel, stride), the channels for a first layer of
+    its own width; all but the first have instance norm behind their LeakyReLU.
+    """
+
+    def __init__(self, layers: Sequence[tuple[int, int, int]], size: int, width: int) -> None:
+        super().__init__()
+        parts: list[nn.Module] = []
+        inputs = 1
+        for channels, kernel, stride in layers:
+            outputs = max(1, channels * width // layers[0][0])
+            parts += [SameConv2d(inputs, outputs, kernel, stride), nn.LeakyReLU(0.2)]
+            if inputs > 1:
+                parts.append(nn.InstanceNorm2d(outputs, eps=1e-3, affine=True))
+            inputs, size = outputs, math.ceil(size / stride)
+        self.layers = nn.Sequential(*parts, nn.Flatten())
+        self.judge = nn.Sequential(
+            nn.Linear(inputs * size**2, 1024), nn.LeakyReLU(0.2), nn.Linear(1024, 2)
+        )
+        initialise(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.judge(self.layers(luma(image)))
+        return logits.float()
+
+
+def colour(sr: Tensor, target: Tensor) -> Tensor:
+    """Returns equation 1: half the sum of squared differences of blurred pictures, a mean over N.
+
+    A blur is linear, so the difference is blurred. Of 100x100 pixels that differ by 0.1 everywhere
+    it is about 140.
+    """
+    return blurred(sr - target).square().sum() / (2 * len(sr))
+
+
+def blurred(image: Tensor) -> Tensor:
+    """Returns an image `(N, 3, H, W)` under the code's kernel of 21x21 pixels; zeros around it.
+
+    Its taps are the roots of a Gaussian's of 3 pixels, so it is one of 4.2; the text's equation 2
+    says 3.
+    """
+    edges = torch.linspace(-3 - 1 / 6, 3 + 1 / 6, 22, dtype=torch.float64)
+    taps = torch.special.ndtr(edges).diff().sqrt()
+    row = (taps / taps.sum()).to(image).repeat(image.shape[1], 1, 1, 1)
+    across = F.conv2d(image, row, padding=(0, 10), groups=len(row))
+    return F.conv2d(across, row.transpose(2, 3), padding=(10, 0), groups=len(row))
+
+
+def texture(logits: Tensor) -> Tensor:
+    """Returns the generator's adversarial loss of logits `(N, 2)`, a sum over N: log of the
+    probability of being made, at least log 1e-10, as the code has it.
+
+    Equation 3 is its other usual form, -log of the probability of being an original.
+    """
+    return logits.log_softmax(dim=1)[:, 0].clamp(min=math.log(1e-10)).sum()
+
+
+def told_apart(real: Tensor, fake: Tensor) -> Tensor:
+    """Returns the discriminator's loss of logits `(N, 2)` of originals and of made pictures.
+
+    Each patch is shown as both, where the authors draw one of the two: the same sum on average.
+    """
+    known = torch.tensor([1, 0], device=real.device).repeat_interleave(len(real))
+    return F.cross_entropy(torch.cat([real, fake]), known, reduction="sum") / 2
+
+
 def photograph(x: Tensor) -> Tensor:
     """Returns any values brought into [-0.08, 1.08], as the last layer of the authors' code does.
 
@@ -63,3 +235,13 @@ def photograph(x: Tensor) -> Tensor:
     0.5
     """
     return 0.58 * torch.tanh(x) + 0.5
+
+
+def initialise(network: nn.Module) -> None:
+    """Draws weights as the authors' code: a normal distribution of 0.01, cut at twice that, and
+    biases of 0.01."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            assert module.bias is not None
+            nn.init.trunc_normal_(module.weight, std=0.01, a=-0.02, b=0.02)
+            nn.init.constant_(module.bias, 0.01)
