@@ -399,7 +399,7 @@ def test_a_parameter_without_any_number_has_no_figure(tmp_path: Path) -> None:
     study = make_study({"usm": (1, 2)})
     cells = [cell.model_copy(update={"scores": []}) for cell in grid_cells("usm", (1, 2))]
     rows, _ = choose_rows(study, cells)
-    figures, _ = draw_figures(study, cells, rows, columns_of(study, cells), tmp_path, tmp_path)
+    figures, _ = draw_figures(study, cells, rows, columns_of(study, cells), [], tmp_path)
     assert not [figure for figure in figures if "response" in figure.path.name]
 
 

@@ -10,7 +10,8 @@ from scipy import stats
 
 from bench.records.cell import Cell, Score
 from bench.report.marks import against_best, rank_section
-from bench.report.markup import Report, to_html, to_latex, to_markdown
+from bench.report.markup import Report, to_latex, to_markdown
+from bench.report.page.html import to_html
 from bench.report.paired import (
     holm,
     interval,

@@ -17,7 +17,8 @@ from PIL import Image
 from bench.errors import BenchError
 from bench.records.cell import Cell, Score, TrainedStage, UsedDataset
 from bench.report.labels import place_labels
-from bench.report.markup import Report, to_html, to_latex, to_markdown
+from bench.report.markup import Report, to_latex, to_markdown
+from bench.report.page.html import to_html
 from bench.report.provenance import remarks, tiny_runs
 from bench.report.render import render
 from bench.report.rows import Row, choose_rows
@@ -467,9 +468,11 @@ def test_latex_compiles_alone_and_inside_a_paper(tmp_path: Path) -> None:
 
 def test_html_escapes_and_fetches_nothing() -> None:
     text = to_html(report_of(make_study(), [make_cell(unavailable={"niqe": "<script>"}), *RANKED]))
-    assert "&lt;script&gt;" in text and "<script" not in text
+    assert "&lt;script&gt;" in text and "<script>niqe" not in text
+    scripts = re.findall(r"<script[^>]*>", text)
+    assert scripts == ["<script type='application/json' id='from-0'>", "<script>"]
     assert "<b>31.00</b>" in text
-    assert not re.search(r'(src|href)="(?!data:)', text)
+    assert not re.search(r'(src|href)="(?!data:)|https?:', text)
 
 
 # Figures

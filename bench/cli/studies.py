@@ -113,6 +113,25 @@ def report(study: str, formats: str, out: Path | None, mix_protocols: bool) -> i
 
 @click.command()
 @click.argument("study")
+@click.argument("method")
+@click.argument("dataset")
+@click.argument("metric")
+@JSON
+def why(study: str, method: str, dataset: str, metric: str, as_json: bool) -> int:
+    """Says where a number of a STUDY's table comes from, and what makes it again.
+
+    METHOD is a row's name, or a trial's: "edsr t003".
+    """
+    from bench.report.why import why as why_of
+    from bench.report.why import why_text
+
+    found = why_of(study_name(study), method, dataset, metric)
+    print_json(found) if as_json else click.echo(why_text(found))
+    return 0
+
+
+@click.command()
+@click.argument("study")
 @JSON
 def status(study: str, as_json: bool) -> int:
     """Shows how far a STUDY has come.

@@ -7,4 +7,5 @@ __all__ = [
     "papers",
     "render",
     "rows",
+    "why",
 ]

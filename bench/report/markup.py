@@ -1,12 +1,11 @@
-"""The same report in three languages: Markdown, LaTeX, HTML."""
+"""The same report in three languages: Markdown and LaTeX here, HTML in page/."""
 
-import base64
-import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.report.page.pictures import Compared
 from bench.report.provenance import Section
 from bench.report.tables import Entry, Table
 
@@ -32,6 +31,8 @@ class Report:
     figures: Sequence[Figure]
     absent: Sequence[str]
     """Why a figure was not drawn."""
+    compared: Sequence[Compared] = ()
+    """Pictures for the page."""
 
 
 # Markdown
@@ -94,11 +95,11 @@ def _grid(lines: list[list[str]], left: list[bool]) -> str:
 def _markdown_entry(entry: Entry) -> str:
     mark = {1: f"**{entry.value}**", 2: f"<u>{entry.value}</u>"}.get(entry.place, entry.value)
     spread = f" ± {entry.spread}" if entry.spread else ""
-    return mark + spread + _md(_marked(entry))
+    return mark + spread + _md(marked(entry))
 
 
-def _marked(entry: Entry) -> str:
-    """The mark as it follows the number: a star at once, a sign after a space."""
+def marked(entry: Entry) -> str:
+    """Returns the mark as it follows the number: a star at once, a sign after a space."""
     return entry.mark if entry.mark in ("", "*") else f" {entry.mark}"
 
 
@@ -181,7 +182,7 @@ def _latex_entry(entry: Entry) -> str:
     value = _tex(entry.value)
     mark = {1: rf"\textbf{{{value}}}", 2: rf"\underline{{{value}}}"}.get(entry.place, value)
     spread = rf" {{\scriptsize $\pm$ {entry.spread}}}" if entry.spread else ""
-    return mark + spread + _tex(_marked(entry))
+    return mark + spread + _tex(marked(entry))
 
 
 def _tex(text: str) -> str:
@@ -191,89 +192,3 @@ def _tex(text: str) -> str:
 def _ascii(text: str) -> str:
     plain = " ".join(text.split()).replace("±", "+-").replace("\N{EM DASH}", "--")
     return plain.encode("ascii", "replace").decode()
-
-
-# HTML
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto;
-       padding: 0 1rem; }
-h1, h2 { font-weight: 600; line-height: 1.2; } h2 { margin-top: 2.5rem; }
-blockquote { margin: 0; padding-left: 1rem; border-left: 3px solid #bbb; color: #555; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; border-top: 2px solid #222; border-bottom: 2px solid #222;
-        font-variant-numeric: tabular-nums; margin: .8rem 0; }
-th, td { padding: .25rem .7rem; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child, .plain th, .plain td { text-align: left; }
-thead { border-bottom: 1px solid #222; } th { font-weight: 600; }
-th[colspan] { text-align: center; }
-tbody tr:hover { background: #f4f6f8; }
-.about, .notes, figcaption { color: #555; font-size: .88rem; } .spread { color: #777; }
-.remarks { background: #fff8e6; border: 1px solid #ecd9a0; padding: .6rem .6rem .6rem 2rem; }
-figure { margin: 1.5rem 0; } img { max-width: 100%; height: auto; }
-"""
-
-
-def to_html(report: Report) -> str:
-    """Returns one self-contained page: figures embedded, nothing fetched, no script."""
-    e = html.escape
-    parts = [
-        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width">\n'
-        f"<title>{e(report.title)}</title>\n<style>{_STYLE}</style>\n<h1>{e(report.title)}</h1>\n"
-    ]
-    if report.question:
-        parts.append(f"<blockquote>{e(report.question).replace(chr(10), '<br>')}</blockquote>\n")
-    parts.append(_html_list(report.remarks, "remarks"))
-    for table in report.tables:
-        parts += [f"<h2>{e(table.title)}</h2>\n<p class='about'>{e(table.about)}</p>\n"]
-        parts += [_html_table(table), _html_list(table.notes, "notes")]
-    if report.figures or report.absent:
-        parts.append("<h2>Figures</h2>\n")
-    for figure in report.figures:
-        data = base64.b64encode(figure.path.read_bytes()).decode()
-        parts.append(
-            f'<figure><img alt="{e(figure.path.stem)}" src="data:image/png;base64,{data}">'
-            f"<figcaption>{e(figure.caption)}</figcaption></figure>\n"
-        )
-    parts += [f"<p>Not drawn: {e(reason)}</p>\n" for reason in report.absent]
-    for section in report.sections:
-        parts.append(f"<h2>{e(section.heading)}</h2>\n")
-        parts += [f"<p class='about'>{e(section.about)}</p>\n"] if section.about else []
-        lines = [_html_row(section.header, "th"), *(_html_row(r, "td") for r in section.rows)]
-        parts += [_html_scroll(lines[:1], lines[1:], "plain")] if section.header else []
-        parts.append(_html_list(section.notes, "notes"))
-    return "".join(parts) + "</html>\n"
-
-
-def _html_table(table: Table) -> str:
-    groups = "".join(f'<th colspan="{len(n)}">{html.escape(p)}</th>' for p, n in table.groups)
-    names = ("method", *(name for _, names in table.groups for name in names))
-    rows = [
-        f"<tr><td>{html.escape(label)}</td>{''.join(map(_html_entry, row))}</tr>\n"
-        for label, row in table.rows
-    ]
-    return _html_scroll([f"<tr><th></th>{groups}</tr>\n", _html_row(names, "th")], rows, "scores")
-
-
-def _html_scroll(head: list[str], body: list[str], kind: str) -> str:
-    return (
-        f'<div class="scroll"><table class="{kind}">\n<thead>{"".join(head)}</thead>\n'
-        f"<tbody>{''.join(body)}</tbody></table></div>\n"
-    )
-
-
-def _html_row(texts: Sequence[str], tag: str) -> str:
-    return f"<tr>{''.join(f'<{tag}>{html.escape(t)}</{tag}>' for t in texts)}</tr>\n"
-
-
-def _html_entry(entry: Entry) -> str:
-    mark = {1: f"<b>{entry.value}</b>", 2: f"<u>{entry.value}</u>"}.get(entry.place, entry.value)
-    spread = f' <span class="spread">± {entry.spread}</span>' if entry.spread else ""
-    return f"<td>{mark}{spread}{_marked(entry)}</td>"
-
-
-def _html_list(lines: Sequence[str], kind: str) -> str:
-    if not lines:
-        return ""
-    return f'<ul class="{kind}">{"".join(f"<li>{html.escape(x)}</li>" for x in lines)}</ul>\n'

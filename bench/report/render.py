@@ -8,12 +8,15 @@ from bench.errors import BenchError, unknown
 from bench.records.cell import Cell, load_records, scores_frame
 from bench.report.folder import ReportFolder
 from bench.report.marks import rank_section
-from bench.report.markup import Figure, Report, to_html, to_latex, to_markdown
+from bench.report.markup import Figure, Report, to_latex, to_markdown
+from bench.report.page.html import to_html
+from bench.report.page.pictures import Compared, compared
 from bench.report.papers.beside import comparison_sections, write_comparison
 from bench.report.papers.published import load_papers
 from bench.report.provenance import commit, remarks, sections
 from bench.report.rows import choose_rows
 from bench.report.scores import Column, columns_of
+from bench.report.strip import make_strips
 from bench.report.tables import make_tables, means_of
 from bench.study.fields import Study
 
@@ -52,12 +55,16 @@ def render(
     with place.drafts() as drafts:
         figures: list[Figure] = []
         absent: list[str] = []
+        seen: list[Compared] = []
         if drawn:
             from bench.report.figures import draw_figures  # matplotlib: tables alone must not wait
 
-            figures, absent = draw_figures(
-                study, cells, rows, columns, pictures, drafts / "figures"
-            )
+            strips, absent = make_strips(study, rows, columns, pictures)
+            figures, why = draw_figures(study, cells, rows, columns, strips, drafts / "figures")
+            absent += why
+            if "html" in formats:
+                seen, why = compared(strips)
+                absent += why
         tables = make_tables(study, cells, rows, columns)
         report = Report(
             study.name,
@@ -72,6 +79,7 @@ def render(
             ],
             figures,
             absent,
+            seen,
         )
         for name, (file, writer) in TEXTS.items():
             if name in formats:

@@ -43,6 +43,8 @@ class Crop:
     """`(WINDOW, WINDOW, 3)`."""
     whole: Picture
     """The whole picture, as a thumbnail."""
+    file: Path
+    """Where it lies."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,16 @@ def _by_one_number(study: Study) -> bool:
     )
 
 
+def make_strips(
+    study: Study, rows: Sequence[Row], columns: Sequence[Column], pictures: Path
+) -> tuple[list[tuple[Strip, Column]], list[str]]:
+    """Returns the strip of each data set with the column that chose its image, and why others are
+    not there."""
+    made = [(make_strip(study, rows, t, pictures), t[0]) for t in score_columns(study, columns)]
+    strips = [(strip, column) for strip, column in made if isinstance(strip, Strip)]
+    return strips, [why for why, _ in made if isinstance(why, str)]
+
+
 def make_strip(
     study: Study, rows: Sequence[Row], columns: Sequence[Column], pictures: Path
 ) -> Strip | str:
@@ -155,19 +167,22 @@ def make_strip(
         return f"{place}: no restored picture of {image} can be shown ({'; '.join(left_out)})."
     top, left = choose_window([*found.values()] if len(found) > 1 else [hr, *found.values()])
 
-    def crop(title: str, told: tuple[str, ...], whole: Picture) -> Crop:
+    def crop(title: str, told: tuple[str, ...], whole: Picture, file: Path) -> Crop:
         window = whole[top : top + WINDOW, left : left + WINDOW].copy()  # keeps no whole picture
-        return Crop(title, told, window, thumbnail(whole))
+        return Crop(title, told, window, thumbnail(whole), file)
+
+    def crop_of(row: Row, line: Line) -> Crop:
+        told = _scores_of(scores[row.label], columns, image)
+        file = _file_of(row, pictures, label_of(benchmark), image)
+        return crop(_title(row, line), told, found[row.label], file)
 
     crops = tuple(
-        (line.name, tuple(
-            crop(_title(row, line), _scores_of(scores[row.label], columns, image), found[row.label])
-            for row in line.rows if row.label in found
-        ))
+        (line.name, tuple(crop_of(row, line) for row in line.rows if row.label in found))
         for line in lines
-    )  # fmt: skip
+    )
     return Strip(
-        benchmark, image, hr.shape[:2], crop("HR", (), hr), tuple(c for c in crops if c[1]),
+        benchmark, image, hr.shape[:2], crop("HR", (), hr, reference),
+        tuple(c for c in crops if c[1]),
         left, top, _rule(first, len(scores), len(found)), tuple(left_out),
     )  # fmt: skip
 
@@ -178,13 +193,17 @@ def _load_all(
     """Returns each row's picture by its label, and why others are not shown."""
     found, why = {}, []
     for row in rows:
-        name = row.cells[0].file_name if row.cells else row.method
-        made = _picture_of(pictures / name / dataset / f"{image}.png", hr)
+        made = _picture_of(_file_of(row, pictures, dataset, image), hr)
         if isinstance(made, str):
             why.append(f"{row.label}: {made}")
         else:
             found[row.label] = made
     return found, why
+
+
+def _file_of(row: Row, pictures: Path, dataset: str, image: str) -> Path:
+    name = row.cells[0].file_name if row.cells else row.method
+    return pictures / name / dataset / f"{image}.png"
 
 
 def _picture_of(path: Path, hr: Picture) -> Picture | str:

@@ -18,6 +18,7 @@ from bench.report.provenance import Section, image_count, summary, tiny_runs
 from bench.report.rows import Row
 from bench.report.scores import ARROWS, DASH, Column, cell_values, printed_number
 from bench.report.stats import Mean, mean_over_seeds, ranks
+from bench.report.why import Facts, column_facts, row_facts
 from bench.study.fields import Study
 
 MOST_COLUMNS = 8
@@ -47,6 +48,9 @@ class Table:
     notes: tuple[str, ...]
     scatter: Section
     """How far its numbers scatter; stands further down."""
+    row_facts: tuple[Facts, ...] = ()
+    column_facts: tuple[Facts, ...] = ()
+    """Where the numbers of a row and of a column come from."""
 
 
 def make_tables(
@@ -54,6 +58,7 @@ def make_tables(
 ) -> list[Table]:
     """Returns the tables that together have all columns, each with its source above and below."""
     tables = []
+    facts = tuple(row_facts(study, row) for row in rows)
     for part in _side_by_side(columns):
         mixed = len({column.protocol for column in part if column.protocol}) > 1
         means = means_of(rows, part)
@@ -87,6 +92,8 @@ def make_tables(
                     *_notes(rows, part, means),
                 ),
                 scatter=scatter_section(title, rows, part, means),
+                row_facts=facts,
+                column_facts=tuple(column_facts(study, cells, column) for column in part),
             )
         )
     return tables

@@ -14,7 +14,7 @@ from bench.report.provenance import caution
 from bench.report.rows import Row, objective_names
 from bench.report.scores import Column
 from bench.report.series import Response, make_responses, make_trials
-from bench.report.strip import Strip, make_strip, score_columns
+from bench.report.strip import Strip
 from bench.study.fields import Study
 
 
@@ -23,13 +23,12 @@ def draw_figures(
     cells: Sequence[Cell],
     rows: Sequence[Row],
     columns: Sequence[Column],
-    pictures: Path,
+    strips: Sequence[tuple[Strip, Column]],
     folder: Path,
 ) -> tuple[list[Figure], list[str]]:
     """Draws into `folder` what the records allow; returns the figures, and why others are not
-    there."""
+    there. strips: with the column that chose each one's image."""
     done: list[Figure] = []
-    absent: list[str] = []
     trials = make_trials(study, cells)
     of_sets = caution(cells, rows, study.benchmark_keys())
     of_training = caution(cells, rows, ())
@@ -43,20 +42,16 @@ def draw_figures(
         path = folder / "trade-off.png"
         draw_trade_off(study, trials, path, of_training)
         done.append(Figure(path, _trade_off_caption(study)))
-    for told in score_columns(study, columns):
-        strip = make_strip(study, rows, told, pictures)
-        if isinstance(strip, str):
-            absent.append(strip)
-            continue
+    for strip, column in strips:
         path = folder / f"strip-{label_of(strip.benchmark)}.png"
         draw_strip(strip, path, caution(cells, rows, [strip.benchmark]))
-        done.append(Figure(path, _strip_caption(strip, told[0].place)))
+        done.append(Figure(path, _strip_caption(strip, column.place)))
     trainings, why = make_curves(rows, load_losses)
     for curves in trainings:
         path = folder / f"curves-{curves.method}.png"
         draw_curves(study, curves, path, of_training)
         done.append(Figure(path, _curves_caption(curves)))
-    return done, absent + why
+    return done, why
 
 
 def _response_caption(study: Study, response: Response) -> str:
