@@ -14,7 +14,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A world in which a trained row and one without training have been swept."""
     world = kit.make_world(tmp_path_factory.mktemp("why") / "world")
     write_study(
-        world, "bicubic: {use: methods.classical.Bicubic}\nplain: {use: nets.Plain}",
+        world, "bicubic: {use: methods.classical.Bicubic}\nplain: {use: nets.Shift}",
         select="", budget="",
     )  # fmt: skip
     assert commands().run(world, "sweep", "tiny.yaml").status == 0
