@@ -112,10 +112,10 @@ def prepare_method(
         if own or weights:
             raise BenchError(f"{path}: a trial has its own parameters and weights. Give neither.")
         method = load_trial(path, parameters.get("scale", scale))
+        _refuse_marks(path, method)
     else:
         method = build_method(find_method(path), parameters, scale)
-        if method.task == "assessment":
-            raise BenchError(f"{path} gives marks, not images. See `bench list metrics`.")
+        _refuse_marks(path, method)
         if weights is not None:
             at = method.hyperparameters.get("scale", scale)
             load_weights(method, resolve_weights(type(method), str(weights), scale=at))
@@ -131,6 +131,11 @@ def prepare_method(
     device = choose_device()
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return method
+
+
+def _refuse_marks(path: str, method: Method) -> None:
+    if method.does("assessment"):
+        raise BenchError(f"{path} gives marks, not images. See `bench list metrics`.")
 
 
 @dataclass

@@ -1,22 +1,24 @@
 """NIMA: predicts how people would score a photograph, as a distribution over the marks 1 to 10.
 
-The published network has learned AVA's votes. Ours, `nima@photos`, has learned to rank photographs
-under graded distortions: it knows damage, not beauty. Its weights ship in data/; metrics/nima.py
-chooses which are used.
+The published network has learned AVA's votes; nima_ava.py trains it. Ours, `nima@photos`, has
+learned to rank photographs under graded distortions: it knows damage, not beauty. Its weights ship
+in data/; metrics/nima.py chooses which are used.
 """
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
 from bench.data.pairs import load_pairs
 from bench.method import Batch, Losses, Method, Stage, to_tensor
 from methods.data.distortions import DISTORTIONS, distort
-from methods.networks.nima import Compact, mnasnet
+from methods.networks.nima import Compact
+from methods.networks.trunks import TRUNKS
 
 BINS = 10
 UNSEEN = ("photos_val", "photos_test")
@@ -25,12 +27,15 @@ BEST_MEAN, WORST_MEAN, SPREAD = 8.0, 2.0, 1.2  # of the marks taught; the spread
 CLEAN = 0.1  # share of training patches left as they are
 LEVELS = 6  # severities 0, 0.2, ..., 1 that `rank_correlations` asks to rank
 
+Trunk = Literal["compact", "mnasnet", "mobilenet_v2", "vgg16"]
+Width = Annotated[float, Field(gt=0)]
+
 
 class NIMA(Method):
     """Talebi and Milanfar: a trunk, average pooling, ten softmax outputs, the EMD of equation 2.
 
-    `trunk="mnasnet"` is that of NIMA-SR (torchvision's mnasnet1_0, untrained); `compact` is ours:
-    it learns graded distortions within a minute on two cores.
+    trunk: `mnasnet` is that of NIMA-SR; `compact` is ours: it learns graded distortions within a
+    minute on two cores. width: of the others, multiplies their channels.
     """
 
     paper: ClassVar[str] = (
@@ -40,10 +45,12 @@ class NIMA(Method):
     task = "assessment"
     halo = 16
 
-    def __init__(self, *, trunk: Literal["compact", "mnasnet"] = "compact") -> None:
+    def __init__(self, *, trunk: Trunk = "compact", width: Width = 1.0) -> None:
         super().__init__()
-        self.trunk = mnasnet() if trunk == "mnasnet" else Compact()
-        self.head = nn.Linear(1280 if trunk == "mnasnet" else Compact.width, BINS)
+        self.trunk: nn.Module
+        compact = trunk == "compact"
+        self.trunk, channels = (Compact(), Compact.width) if compact else TRUNKS[trunk](width)
+        self.head = nn.Linear(channels, BINS)
         for name, values in (("mean", IMAGENET_MEAN), ("std", IMAGENET_STD)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("marks", torch.arange(1.0, BINS + 1), persistent=False)

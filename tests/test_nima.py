@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from skimage import data as photographs
 from torch import Tensor
 
 from bench.api import prepare_method
+from bench.data.roots import paths_from
 from bench.errors import BenchError
 from bench.measure.metrics import metric, pyiqa
 from bench.measure.protocol import protocol
@@ -23,8 +25,14 @@ from bench.method import Batch
 from bench.study.fields import TrainSection
 from methods.data.distortions import DISTORTIONS, compress, distort
 from methods.data.make_nima_photos import RECIPE, SEED, make
-from methods.metrics.nima import PHOTOS, Weights, chosen
-from methods.metrics.nima_networks import load_mnasnet, load_nima, score_whole
+from methods.metrics.nima import PHOTOS, Weights, chosen, find_assessor
+from methods.metrics.nima_networks import (
+    load_assessor,
+    load_checkpoint,
+    load_nima,
+    score_whole,
+)
+from methods.networks.trunks import TRUNKS
 from methods.nima import NIMA, emd, spearman, taught_marks
 
 
@@ -297,7 +305,7 @@ def test_a_checkpoint_is_understood_however_it_was_saved(
     mean, std = torch.tensor(IMAGENET_MEAN).view(3, 1, 1), torch.tensor(IMAGENET_STD).view(3, 1, 1)
     with torch.no_grad():
         expected = mnasnet((image - mean) / std).softmax(1)
-        assert torch.allclose(load_mnasnet(place)(image), expected, atol=1e-5)
+        assert torch.allclose(load_checkpoint(place)(image), expected, atol=1e-5)
 
 
 def test_avas_assessor_sees_the_whole_picture_at_224(mnasnet: torch.nn.Module, place: Path) -> None:
@@ -341,7 +349,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_the_first_name(
     state = mnasnet.state_dict()
     cases = {
         "'trunk.0.weight' is lacking": {k: v for k, v in state.items() if k != "layers.0.weight"},
-        "'features.0.weight' is no part of it": {"features.0.weight": torch.zeros(1), **state},
+        "'extra.0.weight' is no part of it": {"extra.0.weight": torch.zeros(1), **state},
         r"'head.weight' is \(1000, 1280\), not \(10, 1280\)": {
             **state, "classifier.1.weight": torch.zeros(1000, 1280)
         },
@@ -350,10 +358,93 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_the_first_name(
     for message, wrong in cases.items():
         torch.save(wrong, place)
         with pytest.raises(BenchError, match=message):
-            load_mnasnet(place)
+            load_checkpoint(place)
     torch.save([1, 2], place)
     with pytest.raises(BenchError, match="holds a list"):
-        load_mnasnet(place)
+        load_checkpoint(place)
     place.write_bytes(b"not a checkpoint")
     with pytest.raises(BenchError, match=r"mnasnet_ava\.pth: not a state dict that torch can read"):
-        load_mnasnet(place)
+        load_checkpoint(place)
+
+
+# --- which assessor a loss asks for ---------------------------------------------------------------
+
+
+def test_assessors_go_by_name_and_by_path(mnasnet: torch.nn.Module, place: Path) -> None:
+    assert find_assessor("nima") == find_assessor("nima@photos") == chosen()
+    torch.save(mnasnet.state_dict(), place)
+    assert (
+        find_assessor("nima").name == find_assessor("nima@ava-mnasnet").name == "nima@ava-mnasnet"
+    )
+    assert find_assessor("nima@photos").name == "nima@photos"
+    with paths_from(str(place.parent)):
+        own = find_assessor("./mnasnet_ava.pth")
+    assert isinstance(own, Weights) and own.path == place and own.name == "./mnasnet_ava.pth"
+    assert isinstance(load_assessor(own), NIMA)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nima@foto", "unknown assessor 'nima@foto'. Did you mean 'nima@photos'?"),
+        ("nima@ava-mnasnet", "nima/mnasnet_ava.pth. Put your checkpoint there."),
+        ("pyiqa:nima", "assessor pyiqa:nima: "),
+        ("./gone.pth", "gone.pth: no such file."),
+    ],
+)
+def test_an_assessor_that_is_not_here_is_one_message(place: Path, text: str, message: str) -> None:
+    with pytest.raises(BenchError, match=re.escape(message)):
+        find_assessor(text)
+
+
+def test_pyiqas_network_gives_a_loss_marks_and_gradients(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Published(torch.nn.Module):
+        """As pyiqa's: the mean mark of each picture, `(N, 1)`."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(3, 1)
+
+        def forward(self, image: Tensor) -> Tensor:
+            return self.layer(image.mean((2, 3)))
+
+    monkeypatch.setattr(pyiqa, "unavailable", lambda name: None)
+    built = SimpleNamespace(net=Published())
+    monkeypatch.setattr(pyiqa, "_build_offline", lambda name, device: built)
+    theirs = load_assessor(Weights("nima@ava-pyiqa", place))
+    image = torch.rand(2, 3, 8, 8, requires_grad=True)
+    theirs.score(image).mean().backward()
+    assert theirs.score(image).shape == (2,) and image.grad is not None and image.grad.any()
+    assert all(p.grad is None and not p.requires_grad for p in theirs.parameters())
+
+
+@pytest.mark.parametrize("trunk", ["mnasnet", "mobilenet_v2", "vgg16"])
+def test_trunks_are_torchvisions_networks(trunk: str) -> None:
+    """On the same weights the same features, so that ImageNet's weights are what they were."""
+    from torchvision import models
+
+    theirs = {
+        "mnasnet": lambda: models.mnasnet1_0().layers,
+        "mobilenet_v2": lambda: models.mobilenet_v2().features,
+        "vgg16": lambda: models.vgg16().features,
+    }[trunk]().eval()
+    ours, channels = TRUNKS[trunk](1.0)
+    ours.load_state_dict(theirs.state_dict())
+    image = torch.rand(1, 3, 70, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        features = ours.eval()(image)
+        assert torch.equal(features, theirs(image)) and features.shape[1] == channels
+
+
+@pytest.mark.parametrize(
+    ("trunk", "of_trunk", "of_head"),
+    [("mnasnet", 3_102_312, 12_810), ("mobilenet_v2", 2_223_872, 12_810),
+     ("vgg16", 14_714_688, 5_130)],
+)  # fmt: skip
+def test_parameters_of_trunk_and_head(trunk: Any, of_trunk: int, of_head: int) -> None:
+    with torch.device("meta"):
+        nima = NIMA(trunk=trunk)
+    assert sum(p.numel() for p in nima.trunk.parameters()) == of_trunk
+    assert sum(p.numel() for p in nima.head.parameters()) == of_head

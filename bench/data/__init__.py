@@ -17,7 +17,10 @@ __all__ = [
     "pairs",
     "pixels",
     "png",
+    "processes",
+    "readers",
     "roots",
     "sets",
+    "votes",
     "weights",
 ]

@@ -22,6 +22,8 @@ class Benchmark:
     """Images in the whole set; 0 where nobody states it."""
     source: str
     """Where LR comes from, such as "published LR_x2" or "bicubic"."""
+    skipped: tuple[str, ...] = field(default=(), repr=False)
+    """A line for each photograph with votes that is listed and cannot be used."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -66,4 +68,4 @@ def open_benchmark(
         assert place is not None
         source = f"published {path.parent.relative_to(place.folder)}"
     official = entry.official or found.whole or (len(found.pairs) if limit else 0)
-    return Benchmark(name, scale, degradation, tuple(pairs), official, source)
+    return Benchmark(name, scale, degradation, tuple(pairs), official, source, tuple(found.skipped))

@@ -6,8 +6,8 @@ Counts are those of the sets' authors; 0 where they state none. A new set is one
 from dataclasses import dataclass
 from typing import Literal
 
-Task = Literal["super-resolution", "enhancement", "low-light", "deblurring"]
-"""What is restored from what."""
+Task = Literal["super-resolution", "enhancement", "low-light", "deblurring", "assessment"]
+"""What is restored from what; or that a photograph's marks are predicted."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,10 @@ class Dataset:
     """Of a camera: the list of pairs, short and long exposure, one pair a line."""
     exclude: tuple[str, ...] = ()
     """Of a camera: scenes that are left out."""
+    votes: str = ""
+    """In the set's folder: a file of votes in AVA's layout, which says what belongs to the set."""
+    part: Literal["", "train", "val"] = ""
+    """Of a set with votes: four fifths to train on, or the fifth to validate on, by image ID."""
 
 
 _SELFEXSR_HOME = "https://github.com/jbhuang0604/SelfExSR"
@@ -133,6 +137,13 @@ _MISALIGNED = (
     "the long exposures of scenes 10034, 10045 and 10172 are misaligned (its authors, August 2018)"
 )
 _BRIGHTNESS = "tables that align the result's brightness with HR's print several dB more."
+
+_AVA_HOME = "https://github.com/imfing/ava_downloader"
+_AVA_FOLDERS = ("AVA", "AVA_dataset")
+_AVA = (Layout("images"), Layout("image"), FLAT)
+_AVA_GONE = (
+    "some of the listed photographs can no longer be had: the usual archive has about 255,500."
+)
 
 
 def _div2k(part: str) -> tuple[Layout, ...]:
@@ -278,10 +289,12 @@ DATASETS: dict[str, Dataset] = {
         ),
         Dataset("t91", "T91", 91, _BASICSR, _RESEARCH, ("T91",), (*COMMON, FLAT)),
         Dataset(
-            "ava", "AVA", 255530, "https://github.com/imfing/ava_downloader", _RESEARCH, ("AVA",),
-            (Layout("images"), Layout("image"), FLAT),
-            traps=("some of the listed photographs can no longer be had: the usual archive has "
-                   "about 255,500.", "the votes in AVA.txt are not read."),
+            "ava", "AVA", 255530, _AVA_HOME, _RESEARCH, _AVA_FOLDERS, _AVA,
+            traps=(_AVA_GONE, "the votes are those of ava_train and ava_val."),
         ),
+        Dataset("ava_train", "AVA with its votes, four fifths", 0, _AVA_HOME, _RESEARCH,
+                _AVA_FOLDERS, _AVA, traps=(_AVA_GONE,), votes="AVA.txt", part="train"),
+        Dataset("ava_val", "AVA with its votes, one fifth", 0, _AVA_HOME, _RESEARCH,
+                _AVA_FOLDERS, _AVA, traps=(_AVA_GONE,), votes="AVA.txt", part="val"),
     )
 }  # fmt: skip

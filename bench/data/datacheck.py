@@ -116,6 +116,7 @@ def check_set(name: str, scale: int | None = None, workers: int = 2) -> Checked:
     files = _read_files([pair for one in found.values() for pair in one.pairs], workers)
     refused = {key: _refused(one, files) for key, one in found.items()}
     problems += [text for lines in refused.values() for text in lines]
+    problems += [text for one in found.values() for text in one.skipped]
     problems += [text for one in found.values() for text in _same_content(one.pairs, files)]
     here = max((len(one.pairs) for one in found.values()), default=0)
     if entry.official and here > entry.official:

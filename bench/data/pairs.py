@@ -16,6 +16,7 @@ from bench.data.files import file_digests
 from bench.data.images import image_size, read_image, scan_images
 from bench.data.pixels import Image, Input, Samples, as_rgb
 from bench.data.sets import Place, dataset, find, missing, packaged_file, split_slice
+from bench.data.votes import part_of, read_votes
 from bench.errors import BenchError, unknown
 
 LR_SOURCES = (*DEGRADATIONS, "jpeg_lanczos:QUALITY", "jpeg_bilinear:QUALITY", "unknown")
@@ -118,6 +119,14 @@ class Pair:
         return min(height, self.side or height), min(width, self.side or width)
 
 
+@dataclass(frozen=True)
+class VotedPair(Pair):
+    """A photograph that people have marked."""
+
+    votes: tuple[int, ...] = ()
+    """How many gave it 1, 2, ... 10."""
+
+
 class Found(NamedTuple):
     """A set's pairs by file names alone, and what is wrong with them."""
 
@@ -128,7 +137,9 @@ class Found(NamedTuple):
     left_out: int = 0
     """Pairs of excluded scenes."""
     whole: int = 0
-    """Of a slice: the pairs that the set has here."""
+    """Of a slice: the pairs that the set has here; of a set with votes: the photographs listed."""
+    skipped: Sequence[str] = ()
+    """Of a set with votes: a line for each photograph that is listed and cannot be used."""
 
 
 def load_pairs(
@@ -169,6 +180,8 @@ def fingerprint_of(pairs: Sequence[Pair], files: Mapping[Path, str]) -> str:
         hr = "-" if pair.hr_path is None else files[pair.hr_path]
         lr = pair.degradation if pair.lr_path is None else files[pair.lr_path]
         digest.update(f"{pair.stem} {hr} {lr} {pair.scale} {pair.side}\n".encode())
+        if isinstance(pair, VotedPair):
+            digest.update(repr(pair.votes).encode())
     return digest.hexdigest()
 
 
@@ -203,8 +216,11 @@ def published_lr(name: str) -> list[tuple[int, str]]:
 
 
 def header_problem(pair: Pair) -> str | None:
-    """Returns what a pair's headers show to be wrong. Raw files are not opened: it takes long."""
-    if pair.camera is not None:
+    """Returns what a pair's headers show to be wrong.
+
+    Raw files are not opened, and photographs with votes are not: it takes long.
+    """
+    if pair.camera is not None or isinstance(pair, VotedPair):
         return None
     try:
         lr = None if pair.lr_path is None else image_size(pair.lr_path)
@@ -257,8 +273,10 @@ def _find_pairs(name: str, scale: int, degradation: str, track: str | None) -> F
         found = _listed_pairs(entry, place.folder, scale, degradation, track)
     else:
         found = _stem_pairs(entry, place, scale, degradation, track)
+        found = _voted(entry, place, found) if entry.votes else found
     if (part := split_slice(name)[1]) != slice(None):
-        found = Found(found.pairs[part], found.problems, found.left_out, len(found.pairs))
+        whole = len(found.pairs)
+        found = found._replace(pairs=found.pairs[part], whole=whole)
         if not found.pairs:
             raise BenchError(
                 f"{name}: no image is left; {entry.name} has {found.whole} here. "
@@ -411,6 +429,22 @@ def _listed_pairs(
     if not pairs and not problems:
         raise BenchError(f"{listing}: none of the files that it lists is here.")
     return Found([pairs[stem] for stem in sorted(pairs)], problems, left_out)
+
+
+def _voted(entry: Dataset, place: Place, found: Found) -> Found:
+    """The photographs of the set's part that have votes; the listed ones without are named."""
+    votes = read_votes(place.folder / entry.votes)
+    listed = sorted(stem for stem in votes.of if part_of(stem) == entry.part)
+    here = {pair.stem: pair for pair in found.pairs}
+    pairs = [VotedPair(**vars(here[stem]), votes=votes.of[stem]) for stem in listed if stem in here]
+    folder = place.folder / place.used()[0].main
+    skipped = [why for stem, why in votes.refused if not stem or part_of(stem) == entry.part]
+    skipped += [
+        f"{stem}: no picture of it in {folder.name}." for stem in listed if stem not in here
+    ]
+    if not pairs:
+        raise BenchError(f"{entry.name}: none of the photographs that it lists is in {folder}.")
+    return Found(list(pairs), found.problems, whole=len(listed), skipped=skipped)
 
 
 def _lines(file: Path) -> list[str]:

@@ -48,6 +48,16 @@ def named_path(text: str) -> Path:
     return path.resolve() if ".." in path.parts else path.absolute()
 
 
+def is_trial(text: str) -> bool:
+    """Whether it is "STUDY/TRIAL", what a sweep has trained, and no file.
+
+    >>> is_trial("gamma/edsr_nima-t003-s0"), is_trial("./gamma/edsr"), is_trial("gamma/edsr.pth")
+    (True, False, False)
+    """
+    is_path = text.startswith(("~", ".", "/")) or Path(text).suffix
+    return "/" in text and not text.startswith("published:") and not is_path
+
+
 def home() -> Path:
     """Returns the absolute folder of all that bench writes: $BENCH_HOME, else .bench here."""
     return user_path(os.environ.get("BENCH_HOME") or ".bench").resolve()

@@ -53,6 +53,9 @@ def missing(name: str) -> str | None:
         return f"{name}: {', '.join(absent)} not found. Install the packages: {entry.home}."
     if not entry.files and find(entry) is None:
         return _where_to_get(entry)
+    place = find(entry) if entry.votes else None
+    if place is not None and not (place.folder / entry.votes).is_file():
+        return f"{name}: no {entry.votes} in {place.folder}. Get it from {entry.home}."
     if entry.camera and importlib.util.find_spec("rawpy") is None:
         return f"{name}: its raw files are read by rawpy. Install it: pip install rawpy."
     return None

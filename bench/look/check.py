@@ -8,6 +8,7 @@ from typing import Any
 import pydantic
 
 from bench.data import sets
+from bench.data.catalog import Dataset
 from bench.data.pairs import LR_SOURCES, Pair, is_lr_source, load_pairs
 from bench.data.roots import home, paths_from
 from bench.errors import BenchError, nearest, unknown
@@ -76,6 +77,12 @@ def _override(document: Document, text: str) -> None:
             raise BenchError(f"--set {text!r}: {part!r} is a value, not a section.")
     node[path[-1]] = parse_scalar(value)
     document.lines[path] = 0
+
+
+def _entry(name: str) -> Dataset | None:
+    with contextlib.suppress(BenchError):
+        return sets.dataset(name)
+    return None
 
 
 # what stands for a required field that is wrong, so that the others are checked all the same
@@ -198,7 +205,8 @@ class Check:
             self._dataset(("evaluate", "datasets", i), name, must_exist=strict)
         for i, name in enumerate(self.evaluate.metrics):
             try:
-                metrics.metric(name)
+                if why := self._other_kind(metrics.metric(name)):
+                    self.add(("evaluate", "metrics", i), why)
             except BenchError as error:
                 self.add(("evaluate", "metrics", i), str(error))
                 self.broken.add(("evaluate", "metrics"))
@@ -208,6 +216,15 @@ class Check:
                 if name not in self.evaluate.datasets:
                     message = f"not reported. {unknown('dataset', name, self.evaluate.datasets)}"
                     self.add(("methods", row, "datasets", i), message)
+
+    def _other_kind(self, metric: metrics.Metric) -> str:
+        """Why a metric does not go with the task; "" if it does."""
+        if self.task is None or (metric.of_marks is not None) == (self.task.kind == "assessment"):
+            return ""
+        if metric.of_marks is None:
+            known = ", ".join(n for n, m in metrics.METRICS.items() if m.of_marks is not None)
+            return f"{metric.name} scores pictures, and an assessment gives marks. Known: {known}."
+        return f"{metric.name} compares marks with votes. Write task: {{kind: assessment, ...}}."
 
     def _protocols(self, chosen: str | dict[str, str]) -> None:
         """One protocol, or one for each set that is measured."""
@@ -252,8 +269,14 @@ class Check:
                 reported.add(path)
 
     def _training_sides(self, name: str) -> dict[str, int]:
-        """Stem -> shorter side of HR; no file is opened of a set whose pixels are in the store."""
+        """Stem -> shorter side of HR; no file is opened of a set whose pixels are in the store.
+
+        Nothing is known of photographs with votes, which are resized first.
+        """
         path: Keys = ("train", "dataset")
+        if (entry := _entry(name)) is not None and entry.votes:
+            self._dataset(path, name, must_exist=True)
+            return {}
         if self.task and ("task", "degradation") not in self.broken:
             with contextlib.suppress(BenchError):  # said below, line by line
                 source = find_source(name, self.task.scales[-1], self.task.degradation)
@@ -314,6 +337,9 @@ class Check:
         if path in self.broken:
             return ()
         try:
+            if self.task and self.task.kind == "assessment" and not sets.dataset(name).votes:
+                self.add(path, f"{name!r} has no votes. Sets that have: ava_train, ava_val.")
+                return ()
             if why := sets.missing(name):
                 if must_exist:
                     self.add(path, f"dataset {name!r} is not on this machine: {why}")

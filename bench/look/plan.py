@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from bench.data import sets
-from bench.data.benchmark import open_benchmark
+from bench.data.benchmark import Benchmark, open_benchmark
 from bench.data.roots import home, paths_from
 from bench.errors import BenchError
 from bench.measure.evaluate import evaluate
 from bench.measure.meter import Meter
 from bench.measure.metrics import metric
+from bench.method.assessing import Marker
 from bench.method.batch import Batch
 from bench.method.contract import Method
 from bench.method.recipe import Recipe, lay, layers, recipe_of
@@ -137,13 +138,23 @@ def _seconds_to_measure(study: Study, name: str, method: Method, scale: int) -> 
     if not names:
         return 0.0
     opened = partial(open_benchmark, scale=scale, degradation=study.task.degradation)
-    first = min((opened(name, limit=1) for name in names), key=lambda one: one.pixels)
     method.to(choose_device())
+    if method.does("assessment"):
+        return _seconds_to_mark(method, [opened(name) for name in names])
+    first = min((opened(name, limit=1) for name in names), key=lambda one: one.pixels)
     with Meter(study.evaluate.metrics, device=str(choose_device()), workers=1) as meter:
         began = time.perf_counter()
         list(evaluate(restoring(method.at(scale)), first, meter, protocol_of(study, first.name)))
         seconds = time.perf_counter() - began
     return seconds * sum(opened(name).pixels for name in names) / first.pixels
+
+
+def _seconds_to_mark(method: Method, opened: list[Benchmark]) -> float:
+    """Seconds to mark all photographs, from the first one."""
+    files = [pair.hr_path for pair in opened[0].pairs[:1] if pair.hr_path]
+    began = time.perf_counter()
+    list(Marker(method).marks(files))
+    return (time.perf_counter() - began) * sum(len(one.pairs) for one in opened)
 
 
 def _seconds_to_train(plan: Plan) -> float:

@@ -76,6 +76,9 @@ def _method(check: "Check", name: str, data: Any) -> None:
 def _pictures(check: "Check", path: Keys, section: MethodSection) -> None:
     """A row of pictures made by anything, or of the originals."""
     kind = kind_of(section)
+    if check.task is not None and check.task.kind == "assessment":
+        check.add(path, "an assessment has no row of pictures: what is measured are marks.")
+        return
     if kind == "reference" and section.use != "reference" and path[-1] != "reference":
         check.add(path, "'use' is missing. Or folder: DIR, for pictures made by anything.")
         return
@@ -106,7 +109,8 @@ def _weights(
             continue
         try:
             for scale, method in methods.items():
-                check_row_weights(method, text, scale, bool(check.ranges[str(path[-1])]))
+                swept = bool(check.ranges[str(path[-1])])
+                check_row_weights(method, text, scale, swept, begin=key == "begins_from")
         except (BenchError, KeyError, IndexError, ValueError) as error:
             for line in str(error).splitlines():
                 check.add((*path, key), line)

@@ -5,13 +5,12 @@ The modules below may be imported from outside; the others are the wing's own.
 
 __all__ = [
     "answer",
+    "assess",
     "evaluate",
     "explain",
     "folder",
     "meter",
     "metrics",
-    "pool",
-    "processes",
     "protocol",
     "scores",
 ]

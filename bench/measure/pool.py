@@ -2,16 +2,12 @@
 
 import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
 
+from bench.data.processes import end_with_parent, no_main_module, uninterrupted
 from bench.errors import BenchError
-from bench.measure.processes import no_main_module
 from bench.measure.scoring import Job, Outcome, Scoring
 
 _AHEAD = 4  # images handed to each process before it asks
@@ -66,7 +62,7 @@ class Pool:
             if not scoring.reads(job):
                 yield job, scoring.compute(job)
                 continue
-            with no_main_module(), _uninterrupted():
+            with no_main_module(), uninterrupted():
                 waiting[self._started().submit(scoring.compute, job)] = job
             while len(waiting) >= self._workers * _AHEAD or _held(waiting.values()) > _HELD:
                 yield from finished()
@@ -96,40 +92,5 @@ class Pool:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Puts off Ctrl-C until the end, and starts processes that never hear of it.
-
-    It is this process's business; one whose start is broken off would show its own traceback.
-    """
-    heard: list[int] = []
-    resource_tracker.ensure_running()  # its own start would let the signal through again
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    before = signal.getsignal(signal.SIGINT)
-    ours = threading.current_thread() is threading.main_thread() and before is not None
-    if ours:  # it may come by way of another thread, so the mask alone does not put it off
-        signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if ours:
-            signal.signal(signal.SIGINT, before)
-    if heard:
-        raise KeyboardInterrupt
-
-
 def _held(jobs: Iterable[Job]) -> int:
     return sum(job.task.held for job in jobs)
-
-
-def end_with_parent() -> None:
-    """Lets this process end with its parent, however that ends."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)

@@ -133,6 +133,12 @@ PROTOCOLS: dict[str, Protocol] = {
             "RGB, the whole image, NIQE on rgb2gray; enhancement, low light and deblurring",
         ),
         Protocol(
+            "votes@1",
+            "people's votes: each photograph is marked whole, resized as its assessor says; a "
+            "correlation is the mean over photographs of both standardised mean marks' product",
+            lr="none: the photographs themselves",
+        ),
+        Protocol(
             "gray@1",
             "rounded rgb2gray, the whole image: the defaults of SSIM's, MS-SSIM's and NIQE's own "
             "releases (psnr is then gray's as well)",
@@ -156,7 +162,7 @@ def default_protocol(task: str) -> str:
     >>> default_protocol("super-resolution"), default_protocol("low-light")
     ('sr-y@1', 'full@1')
     """
-    return "sr-y@1" if task == "super-resolution" else "full@1"
+    return {"super-resolution": "sr-y@1", "assessment": "votes@1"}.get(task, "full@1")
 
 
 def usual_protocol(name: str, task: str) -> str:

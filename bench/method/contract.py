@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 import torch
@@ -90,8 +90,9 @@ class Method(nn.Module):
 
     paper: ClassVar[str] = ""
     """Citation."""
-    task: ClassVar[Task | Literal["assessment"]] = "super-resolution"
-    """What it restores; "assessment": gives marks instead of images, and can only be trained."""
+    task: ClassVar[Task] = "super-resolution"
+    """What it restores; "assessment": its forward gives the shares of votes `(N, 10)` for the marks
+    1 to 10 instead of images."""
     tasks: ClassVar[tuple[Task, ...]] = ()
     """What it can be asked to do; (): its `task` alone."""
     tiny: ClassVar[Mapping[str, Any]] = {}
@@ -107,6 +108,11 @@ class Method(nn.Module):
     halo: int | None = 32
     """LR pixels of context that a tile of a large image needs on each side: the radius of the
     receptive field, or the tiles show seams. None: the network must see the whole image."""
+    side: int | None = None
+    """Of an assessor: pictures are resized to side x side pixels before it sees them, their shape
+    not kept. None: it sees them as they are."""
+    begins_from: str = ""
+    """The weights that a study has its training begin with; "": those of the seed."""
     remarks: Sequence[str] = ()
     """What a reader of its numbers must be told, such as that a judge's features are untrained.
     Stands at the head of every report."""
@@ -160,6 +166,11 @@ class Method(nn.Module):
     def read_weights(self, file: Path) -> Mapping[str, Tensor]:
         """Returns the state dict in a file of weights; may be extended for the authors' format."""
         return read_state(file)
+
+    def read_start(self, file: Path) -> Mapping[str, Tensor]:
+        """Returns the state dict that a training begins with from a file of weights; may be
+        extended where the file holds a part alone, such as a trunk trained on something else."""
+        return self.read_weights(file)
 
     def training_step(self, batch: Batch, stage: Stage) -> Losses:
         """Returns the losses of one update, L1 by default.

@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 State = Mapping[str, Tensor]
 
 
-def load_weights(method: "Method", file: Path) -> str:
+def load_weights(method: "Method", file: Path, *, begin: bool = False) -> str:
     """Loads a file of weights into a method, whole or not at all; returns the file's SHA-256.
 
-    Raises BenchError as `fitting_state`.
+    begin: a training begins with them. Raises BenchError as `fitting_state`.
     """
-    method.load_state_dict(fitting_state(method, file))
+    method.load_state_dict(fitting_state(method, file, begin=begin))
     return digest(file)
 
 
-def fitting_state(method: "Method", file: Path) -> dict[str, Tensor]:
+def fitting_state(method: "Method", file: Path, *, begin: bool = False) -> dict[str, Tensor]:
     """Returns the tensors of a file under a method's names; nothing is loaded.
 
     Names may differ by a prefix, such as "generator.", under which then all lies. Raises BenchError
     for a file that cannot be read (see `read_state`), and with one message for one that does not
     fit: how much of it does, what differs first, and which parameters would make it fit.
     """
-    state = method.read_weights(file)
+    state = method.read_start(file) if begin else method.read_weights(file)
     own = method.state_dict()
     named = by_names_of(own, state, file)
     if set(named) - set(own) or any(not _in(named, name, own[name]) for name in own):

@@ -40,7 +40,9 @@ DECIDE_NOTHING = frozenset({"admit_large_pictures"})
 """Functions of which a call that stands alone counts for nothing: they decide whether there is a
 result, and not which."""
 
-FILES_ONLY = frozenset({"bench.data.weights", "bench.data.roots", "bench.records.store"})
+FILES_ONLY = frozenset(
+    {"bench.data.weights", "bench.data.roots", "bench.records.store", "bench.train.trained"}
+)
 """Modules that find and keep files: which file it was stands in a key by its digest."""
 
 

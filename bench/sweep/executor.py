@@ -9,9 +9,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Protocol
 
+from bench.data.processes import end_with_parent, no_main_module
 from bench.data.roots import paths_from
-from bench.measure.pool import end_with_parent
-from bench.measure.processes import no_main_module
 from bench.sweep.job import Done, Event, Halt, Job, Lost
 from bench.sweep.trial import run_trial
 

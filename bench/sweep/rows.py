@@ -10,7 +10,7 @@ import torch
 from bench.data.benchmark import Benchmark
 from bench.data.files import file_digests
 from bench.data.images import scan_images
-from bench.data.roots import named_path
+from bench.data.roots import is_trial, named_path
 from bench.data.weights import digest
 from bench.errors import BenchError
 from bench.measure.evaluate import Restore, originals, pictures_in
@@ -72,34 +72,40 @@ def methods_of(
         torch.manual_seed(seed)
         values = {**section.fixed, **swept}
         method = build_method(cls, values, None if cls.takes_scales() else group[0], group)
+        method.begins_from = section.begins_from or ""
         if section.weights is not None:
             load_row_weights(method, section.weights, group[0])
         yield group, method
 
 
-def load_row_weights(method: Method, text: str, scale: int) -> None:
-    """Loads "published:NAME", a file or "STUDY/TRIAL"; "{scale}" stands for the scale."""
+def load_row_weights(method: Method, text: str, scale: int, *, begin: bool = False) -> None:
+    """Loads "published:NAME", a file or "STUDY/TRIAL"; "{scale}" stands for the scale.
+
+    begin: a training begins with them.
+    """
     text = text.format(scale=scale)
-    if _is_trial(text):
+    if is_trial(text):
         method.load_state_dict(load_trial(text, scale).state_dict())
     else:
-        load_weights(method, resolve_weights(type(method), text, None, scale))
+        load_weights(method, resolve_weights(type(method), text, None, scale), begin=begin)
 
 
-def check_row_weights(method: Method, text: str, scale: int, swept: bool) -> None:
+def check_row_weights(
+    method: Method, text: str, scale: int, swept: bool, *, begin: bool = False
+) -> None:
     """Raises BenchError for weights that `load_row_weights` would not load; loads nothing.
 
     swept: the method is one of several, which they need not all fit.
     """
     text = text.format(scale=scale)
-    if _is_trial(text):
+    if is_trial(text):
         trial_digest(text, scale)
         return
     file = resolve_weights(type(method), text, None, scale)
     if swept:
-        method.read_weights(file)
+        method.read_start(file) if begin else method.read_weights(file)
     else:
-        fitting_state(method, file)
+        fitting_state(method, file, begin=begin)
 
 
 def start_of(section: MethodSection, method: Method, scale: int) -> Start | None:
@@ -108,21 +114,15 @@ def start_of(section: MethodSection, method: Method, scale: int) -> Start | None
         return None
     text = section.begins_from
     digest_ = weights_digest(type(method), text, scale)
-    return Start(digest_, lambda begun: load_row_weights(begun, text, scale))
+    return Start(digest_, lambda begun: load_row_weights(begun, text, scale, begin=True))
 
 
 def weights_digest(cls: type[Method], text: str, scale: int) -> str:
     """Returns a hash of the weights that `load_row_weights` loads. Raises BenchError."""
     text = text.format(scale=scale)
-    if _is_trial(text):
+    if is_trial(text):
         return trial_digest(text, scale)
     return digest(resolve_weights(cls, text, None, scale))
-
-
-def _is_trial(text: str) -> bool:
-    """Whether it is "STUDY/TRIAL", and no file."""
-    is_path = text.startswith(("~", ".", "/")) or Path(text).suffix
-    return "/" in text and not text.startswith("published:") and not is_path
 
 
 def folder_of(section: MethodSection, benchmark: tuple[str, int], study: Study) -> Path:

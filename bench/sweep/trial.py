@@ -24,11 +24,13 @@ from bench.data.degrade import imresize
 from bench.data.images import write_image
 from bench.data.pixels import Image, Input, as_rgb
 from bench.errors import BenchError, Diverged, disk_is_full
+from bench.measure.assess import able, assess, lacking
 from bench.measure.evaluate import Evaluated, Restore, evaluate, rows_of, used
 from bench.measure.meter import Meter
 from bench.measure.metrics import examinations_of, labels_of, metric
 from bench.measure.protocol import protocol
 from bench.measure.scores import ScoreStore
+from bench.method.assessing import Marker
 from bench.method.contract import Method
 from bench.method.faults import gpu_is_lost
 from bench.method.restoring import restoring
@@ -51,6 +53,8 @@ from bench.train.stages import load_stages, train_stages
 
 STRIPS = 3  # sample pictures of each set that go into the run's record
 STRIP = 160  # their side in HR pixels
+Source = Restore | Marker
+"""What restores a benchmark's pictures, or marks them."""
 REPORTS = MARKS  # times that a trial under a pruner reports
 UNCHOSEN = ("folder", "reference")  # rows of pictures that the sampler has no say in
 
@@ -151,14 +155,14 @@ def _with_methods(
         result.parameters, result.remarks = method.hyperparameters, list(method.remarks)
         yield from _train(job, method, scales[0], device, meter, result)
         for scale in scales:
-            source = partial(_restoring, method.at(scale))
+            source = partial(_shown_by, method.at(scale))
             yield from _measure_scale(job, scale, source, meter, result, objectives)
     if len(study.task.scales) > 1:
         result.parameters = {k: v for k, v in result.parameters.items() if k != "scale"}
 
 
-def _restoring(method: Method, benchmark: Benchmark) -> Restore:
-    return restoring(method)
+def _shown_by(method: Method, benchmark: Benchmark) -> Source:
+    return Marker(method) if method.does("assessment") else restoring(method)
 
 
 def _train(
@@ -188,7 +192,8 @@ def _train(
         if (quarter := item.step * REPORTS // item.steps) > reported and item.step < item.steps:
             reported = quarter
             in_training = method.training
-            means = _objectives(study, scale, restoring(method.eval().at(scale)), meter)
+            source = partial(_shown_by, method.eval().at(scale))
+            means = _objectives(study, scale, source, meter)
             yield Report(first + quarter, *means.values())
             method.train(in_training)
 
@@ -196,39 +201,41 @@ def _train(
 def _measure_scale(
     job: Job,
     scale: int,
-    source: Callable[[Benchmark], Restore],
+    source: Callable[[Benchmark], Source],
     meter: Meter,
     result: Result,
     objectives: dict[str, list[float]],
 ) -> Iterator[Event]:
     study = job.study
     if study.select is not None and kind_of(study.methods[job.method]) not in UNCHOSEN:
-        selection = open_benchmark(study.select.dataset, scale, study.task.degradation)
-        for name, value in _objectives(study, scale, source(selection), meter).items():
+        for name, value in _objectives(study, scale, source, meter).items():
             objectives.setdefault(name, []).append(value)
     for dataset, at in measured_on(study, job.method)[0]:
         if at == scale:
             yield from _measure(job, dataset, scale, source, meter, result)
 
 
-def _objectives(study: Study, scale: int, restore: Restore, meter: Meter) -> dict[str, float]:
+def _objectives(
+    study: Study, scale: int, source: Callable[[Benchmark], Source], meter: Meter
+) -> dict[str, float]:
     """Returns the mean of each objective's metric over the selection set."""
     assert study.select is not None
     chosen, dataset = study.select.objectives, study.select.dataset
     rules = protocol(protocol_of(study, dataset))
     benchmark = open_benchmark(dataset, scale, study.task.degradation)
-    measured = evaluate(restore, benchmark, meter, rules.name, chosen)
-    images = [image.without_pixels() for image in measured]
+    shown, rows = source(benchmark), list[Score]()
+    if isinstance(shown, Marker):
+        (rows,) = (
+            r for r in assess(shown, benchmark, rules.name, chosen) if not isinstance(r, str)
+        )
+        rows = able(rows)
+    else:
+        for image in evaluate(shown, benchmark, meter, rules.name, chosen):
+            rows += rows_of(benchmark, rules.name, image)
     reasons = [f"{n}: {why}" for n, why in meter.unavailable.items() if n in chosen]
-    reasons += [
-        f"{name} on {dataset}/{image.stem}: {score.why}"
-        for image in images
-        for name, score in image.scores.items()
-        if score.why
-    ]
+    reasons += [f"{row.metric} on {dataset}/{row.image}: {row.why}" for row in rows if row.why]
     values = {
-        name: rules.pool(name, (i.scores[name].value for i in images if name in i.scores))
-        for name in chosen
+        name: rules.pool(name, (row.value for row in rows if row.metric == name)) for name in chosen
     }
     if lacking := [name for name, value in values.items() if math.isnan(value)]:
         raise BenchError(f"no value for the objective {lacking[0]}: {'; '.join(reasons)}")
@@ -239,7 +246,7 @@ def _measure(
     job: Job,
     dataset: str,
     scale: int,
-    source: Callable[[Benchmark], Restore],
+    source: Callable[[Benchmark], Source],
     meter: Meter,
     result: Result,
 ) -> Iterator[Event]:
@@ -252,14 +259,17 @@ def _measure(
     reference_only = kind_of(study.methods[job.method]) == "reference"
     metrics = [n for n in study.evaluate.metrics if not (reference_only and metric(n).reference)]
     try:
-        restore = source(benchmark)
+        shown = source(benchmark)
     except BenchError as error:
         result.skipped[key] = str(error)
         return
     result.datasets[key] = used(benchmark)
     rules, label = protocol_of(study, dataset), label_of(key)
+    if isinstance(shown, Marker):
+        yield from _assess(shown, benchmark, rules, metrics, result)
+        return
     images: dict[str, Evaluated] = {}
-    for image in evaluate(restore, benchmark, meter, rules, metrics):
+    for image in evaluate(shown, benchmark, meter, rules, metrics):
         if job.pictures is not None:
             reference = job.pictures / "reference" / label / f"{image.stem}.png"
             if image.hr is not None and not reference.exists():
@@ -271,6 +281,20 @@ def _measure(
         yield Scored(dataset, image.stem, len(images), len(benchmark.pairs))
     for pair in benchmark.pairs:
         result.scores += rows_of(benchmark, rules, images[pair.stem])
+
+
+def _assess(
+    marker: Marker, benchmark: Benchmark, rules: str, metrics: list[str], result: Result
+) -> Iterator[Event]:
+    """Scores the marks of one set, and names the photographs that have no part in it."""
+    done, count = 0, len(benchmark.pairs)
+    for found in assess(marker, benchmark, rules, metrics):
+        if isinstance(found, str):
+            done += 1
+            yield Scored(benchmark.name, found, done, count)
+        else:
+            result.scores += found
+            result.remarks += lacking(benchmark, found)
 
 
 def _strip(lr: Input, sr: Image, hr: Image | None, scale: int) -> bytes:

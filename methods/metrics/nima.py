@@ -9,11 +9,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.data.roots import weights_root
+from bench.data.roots import is_trial, named_path, weights_root
 from bench.data.weights import digest
+from bench.errors import BenchError, unknown
 from bench.measure.metrics import Scorer, pyiqa
 
 PHOTOS = Path(__file__).parents[1] / "data/nima_photos_v1.pth"
+OWN = "nima/mnasnet_ava.pth"
+"""The user's own checkpoint, below $BENCH_WEIGHTS."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,47 @@ class Weights:
         return " ".join(filter(None, (self.name, self.version, digest(self.path)[:16])))
 
 
+@dataclass(frozen=True)
+class Trial:
+    """An assessor that a sweep has trained, such as "nima_ava/mnasnet-s0"."""
+
+    name: str
+
+    def identity(self) -> str:
+        """Returns its name and the digest of its weights. Raises BenchError if they are gone."""
+        from bench.train.trained import trial_digest  # torch
+
+        return f"{self.name} {trial_digest(self.name)}"
+
+
+def find_assessor(text: str) -> Weights | Trial:
+    """Returns the assessor of that name, for a loss; nothing is read.
+
+    "nima": the best that is here and not pyiqa's. "nima@photos" or "nima@ava-mnasnet": these.
+    "pyiqa:nima": pyiqa's. "STUDY/TRIAL": what a sweep has trained. A path: a file of weights, from
+    the study's folder. Raises BenchError for an unknown name, and for weights that are not here.
+    """
+    if text == "nima":
+        return chosen(differentiable=True)
+    if text == "pyiqa:nima":
+        if why := pyiqa.unavailable("nima"):
+            raise BenchError(f"assessor {text}: {why}.")
+        return Weights("nima@ava-pyiqa", pyiqa.cache_folder() / pyiqa.NIMA_AVA)
+    if is_trial(text):
+        return Trial(text)
+    if "/" in text or Path(text).suffix in (".pth", ".pt"):
+        if not (path := named_path(text)).is_file():
+            raise BenchError(f"assessor {path}: no such file.")
+        return Weights(text, path)
+    here = {weights.name: weights for weights in _present()}
+    if text in here:
+        return here[text]
+    if text == "nima@ava-mnasnet":
+        raise BenchError(f"assessor {text}: no {weights_root() / OWN}. Put your checkpoint there.")
+    known = ("nima", "nima@photos", "nima@ava-mnasnet", "pyiqa:nima", "STUDY/TRIAL", "PATH")
+    raise BenchError(unknown("assessor", text, known))
+
+
 def chosen(*, differentiable: bool = False) -> Weights:
     """Returns the weights that are used, the best of those that are here.
 
@@ -40,7 +84,7 @@ def chosen(*, differentiable: bool = False) -> Weights:
 
 
 def _present() -> Iterator[Weights]:
-    own = weights_root() / "nima/mnasnet_ava.pth"
+    own = weights_root() / OWN
     if own.is_file():
         yield Weights("nima@ava-mnasnet", own)
     theirs = pyiqa.cache_folder() / pyiqa.NIMA_AVA

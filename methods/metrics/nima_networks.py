@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.data.pixels import Image
 from bench.errors import BenchError
-from bench.measure.metrics import Scorer
+from bench.measure.metrics import Scorer, pyiqa
 from bench.method import to_tensor
-from methods.metrics.nima import Weights
-from methods.networks.nima import Compact
-from methods.nima import NIMA
+from bench.train.trained import load_trial
+from methods.metrics.nima import Trial, Weights
+from methods.networks.nima import Compact, our_name
+from methods.nima import NIMA, Trunk
 
 SIDE = 224
 """Pixels a side of what MnasNet sees."""
@@ -23,13 +24,12 @@ BAND = 1 << 21
 """Pixels seen at once where an image is seen at its own size."""
 
 _WRAPPINGS = ("state_dict", "model_state_dict", "model", "params")
-_PREFIXES = (
-    ("module.", ""),  # torch's DataParallel
-    ("layers.", "trunk."),  # torchvision's mnasnet1_0 with ten outputs
-    ("classifier.1.", "head."),
-    ("base_model.0.", "trunk."),  # the same in nima.pytorch
-    ("head.2.", "head."),
-)
+_TELLING: dict[str, Trunk] = {
+    "trunk.fine.weight": "compact",
+    "trunk.1.conv.0.0.weight": "mobilenet_v2",
+    "trunk.28.weight": "vgg16",
+}
+"""A tensor that one trunk alone has."""
 
 
 def load_nima(weights: Weights) -> NIMA:
@@ -42,8 +42,41 @@ def load_nima(weights: Weights) -> NIMA:
             method = NIMA()
             method.load_state_dict(torch.load(weights.path, weights_only=True))
         else:
-            method = load_mnasnet(weights.path)
+            method = load_checkpoint(weights.path)
     return method.eval().requires_grad_(False)
+
+
+def load_assessor(chosen: Weights | Trial) -> nn.Module:
+    """Returns what gives marks for a loss: `score(image)` is the mean mark `(N,)`, 1 to 10, of
+    images `(N, 3, H, W)` in [0, 1], and differentiable. Frozen, in eval mode, on the CPU.
+
+    Raises BenchError for a trial that gives no marks, and for weights that do not fit.
+    """
+    if isinstance(chosen, Trial):
+        with torch.device("cpu"):
+            method = load_trial(chosen.name)
+        if not isinstance(method, NIMA):
+            given = type(method).__name__
+            raise BenchError(
+                f"assessor {chosen.name}: {given} restores pictures, it gives no marks."
+            )
+        return method.eval().requires_grad_(False)
+    if chosen.name == "nima@ava-pyiqa":
+        return Theirs()
+    return load_nima(chosen)
+
+
+class Theirs(nn.Module):
+    """pyiqa's NIMA: it sees the middle of the picture resized to 299 pixels on its shorter side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = pyiqa.network("nima", "cpu").eval().requires_grad_(False)
+
+    def score(self, image: Tensor) -> Tensor:
+        """Returns the mean mark `(N,)`, 1 to 10."""
+        marks: Tensor = self.network(image.float())
+        return marks.flatten()
 
 
 def score_whole(method: NIMA) -> Scorer:
@@ -95,10 +128,10 @@ def score_at_224(method: NIMA) -> Scorer:
     return score
 
 
-def load_mnasnet(path: Path) -> NIMA:
-    """Returns NIMA on MnasNet with the weights of a checkpoint, in eval mode.
+def load_checkpoint(path: Path) -> NIMA:
+    """Returns NIMA with the weights of a checkpoint, in eval mode; the trunk is told by its names.
 
-    The checkpoint is a state dict of `NIMA(trunk="mnasnet")`, of torchvision's mnasnet1_0 with ten
+    The checkpoint is a state dict of `NIMA`, of torchvision's mnasnet1_0 or mobilenet_v2 with ten
     outputs, or of nima.pytorch around that; also as {"state_dict": ...} and after DataParallel.
     Raises BenchError with the first name that does not fit.
     """
@@ -111,22 +144,17 @@ def load_mnasnet(path: Path) -> NIMA:
         found = next((found[w] for w in _WRAPPINGS if isinstance(found.get(w), dict)), found)
     if not isinstance(found, dict):
         raise BenchError(f"{path}: holds a {type(found).__name__}, not a state dict.")
-    method = NIMA(trunk="mnasnet")
-    weights = {_renamed(str(key)): value for key, value in found.items()}
+    weights = {our_name(str(key)): value for key, value in found.items()}
+    telling = [its for name, its in _TELLING.items() if name in weights]
+    trunk: Trunk = telling[0] if telling else "mnasnet"
+    method = NIMA(trunk=trunk)
     if problem := _misfit(weights, method.state_dict()):
         raise BenchError(
-            f"{path}: not a checkpoint of NIMA on torchvision's mnasnet1_0: {problem}. Save the "
-            'state dict of NIMA(trunk="mnasnet"), or delete the file to go without it.'
+            f"{path}: not a checkpoint of NIMA on {trunk}: {problem}. Save the state dict of "
+            f'NIMA(trunk="{trunk}"), or delete the file to go without it.'
         )
     method.load_state_dict(weights, strict=False)  # only counters of batches may be lacking
     return method.eval()
-
-
-def _renamed(key: str) -> str:
-    for prefix, ours in _PREFIXES:
-        if key.startswith(prefix):
-            key = ours + key.removeprefix(prefix)
-    return key
 
 
 def _misfit(found: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> str | None:

@@ -1,10 +1,31 @@
-"""NIMA's trunks: MnasNet as in NIMA-SR, and a small one that learns graded distortions."""
+"""NIMA's own small trunk, and the names that others give to the parts of NIMA."""
 
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+_PREFIXES = (
+    ("module.", ""),  # torch's DataParallel
+    ("layers.", "trunk."),  # torchvision's MnasNet with ten outputs
+    ("features.", "trunk."),  # its MobileNetV2 and VGG16
+    ("classifier.1.", "head."),
+    ("base_model.0.", "trunk."),  # the same in nima.pytorch
+    ("head.2.", "head."),
+)
+
+
+def our_name(key: str) -> str:
+    """Returns the name that a tensor of a file has in NIMA.
+
+    >>> our_name("module.layers.0.weight"), our_name("classifier.1.bias")
+    ('trunk.0.weight', 'head.bias')
+    """
+    for prefix, ours in _PREFIXES:
+        if key.startswith(prefix):
+            key = ours + key.removeprefix(prefix)
+    return key
 
 
 class Compact(nn.Module):
@@ -55,14 +76,3 @@ class BandPass(nn.Module):
 def _layer(inputs: int, outputs: int, kernel: int, stride: int = 1) -> tuple[nn.Module, ...]:
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
     return convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-
-
-def mnasnet() -> nn.Module:
-    from torchvision.models import mnasnet1_0  # type: ignore[import-untyped]  # ships no types
-
-    layers: nn.Module = mnasnet1_0(weights=None).layers
-    for module in layers.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            # torchvision's 0.0003 is for ImageNet's length: here the means would stay near 0.
-            module.momentum = 0.1
-    return layers

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from bench.data.pixels import Image
 from bench.errors import BenchError, unknown
 from bench.errors import Unscorable as Unscorable
+from bench.measure import opinion
 from bench.measure.metrics import cleanness, fidelity, lpips, niqe, pyiqa, viqet
 from bench.measure.protocol import Noted, Protocol
 from bench.records.digest import code_digest
@@ -52,6 +53,9 @@ class Metric:
     remark: str = ""
     """What a table with this metric must say."""
     version: int = 1
+    of_marks: Callable[[opinion.Shares, opinion.Shares], opinion.Values] | None = None
+    """Of what compares marks with people's votes, for all images of a set at once; what `load`
+    gives then scores no picture."""
 
 
 class ImageScore(NamedTuple):
@@ -134,6 +138,13 @@ def _as_it_is(measure: Scorer, device: str) -> Scorer:
     return measure
 
 
+def _of_marks(measure: Callable[..., Any], device: str) -> Scorer:
+    def refuse(sr: Image, hr: Image | None, rules: Protocol, scale: int) -> float:
+        raise Unscorable("compares marks with people's votes: for studies of kind assessment")
+
+    return refuse
+
+
 def _by_niqe(device: str) -> Scorer:
     return niqe.scorer()
 
@@ -170,6 +181,8 @@ _GRAY = "full-range gray under every protocol"
 _CAS = (
     "what the CAS-GAN paper shows in pictures: clean where the original is smooth, sharp at edges"
 )
+_ASSESSORS = "as the assessor sees it"
+_NIMA = "Talebi and Milanfar, NIMA: Neural Image Assessment, IEEE TIP 2018"
 _VIQET = "VIQET-Desktop, tool version 115 (Intel, 2015)"
 _VIQET_SIZES = "up to about 18 times as long as wide; smaller than 1920x1200 is enlarged"
 
@@ -179,6 +192,14 @@ def _fidelity(name: str, better: Direction, unit: str, digits: int, **facts: Any
     return Metric(
         name, better, unit, digits, reference=True, load=partial(_as_it_is, measure), **facts
     )
+
+
+def _opinion(name: str, better: Direction, unit: str, digits: int, source: str) -> Metric:
+    measure = getattr(opinion, name)
+    return Metric(
+        name, better, unit, digits, reference=False, colour=_ASSESSORS, sizes=_ASSESSORS,
+        source=source, load=partial(_of_marks, measure), of_marks=measure,
+    )  # fmt: skip
 
 
 def _perceptual(name: str, net: Literal["alex", "vgg"], title: str, smallest: int) -> Metric:
@@ -265,6 +286,12 @@ METRICS: dict[str, Metric] = {
             "votes where its weights are here, else bench's own: nima@photos",
             network=True, **_in_module("methods.metrics.nima"),
         ),
+        _opinion("emd", "lower", "", 4, f"{_NIMA}, equation 2 with l = 2, mean over photographs"),
+        _opinion("emd1", "lower", "", 4, f"{_NIMA}, equation 2 with l = 1, mean over photographs"),
+        _opinion("lcc", "higher", "", 3, "Pearson's correlation of predicted and given mean marks"),
+        _opinion("srcc", "higher", "", 3, "Spearman's rank correlation of both mean marks"),
+        _opinion("accuracy", "higher", "%", 2, "photographs of which both mean marks are above 5, "
+                 "or neither; Murray et al., AVA, CVPR 2012"),
         _viqet("viqet", "higher", "MOS", 3, remark=_MOS.format(model="general (day)")),
         _viqet("viqet_night", "higher", "MOS", 3, remark=_MOS.format(model="night")),
         _viqet("viqet.resolution", "neither", "MP", 2),

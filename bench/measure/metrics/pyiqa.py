@@ -30,6 +30,7 @@ from bench.measure.protocol import Noted, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
     from bench.measure.metrics import Scorer
 
@@ -155,6 +156,17 @@ def scorer(name: str, device: str) -> "Scorer":
         return Noted(value, "scored on the CPU, too large for the GPU")
 
     return score
+
+
+def network(name: str, device: str) -> "Module":
+    """Returns pyiqa's own network of a metric, for a loss: its gradients reach the picture.
+
+    Raises BenchError if the metric cannot be measured on this machine.
+    """
+    if why := unavailable(name):
+        raise BenchError(f"pyiqa:{name}: {why}.")
+    found: Module = _build_offline(name, device).net
+    return found
 
 
 def download(name: str) -> Path:
