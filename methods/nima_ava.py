@@ -7,7 +7,7 @@ decay, whose rate it leaves out, 25 epochs; pictures resized to 256x256, random 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from bench.errors import BenchError
 from bench.method import Batch, Losses, Request, Stage
 from bench.method.checkpoints import read_state
 from methods.networks.nima import our_name
-from methods.nima import NIMA, Width, emd
+from methods.nima import NIMA, Trunk, Width, emd
 
 AHEAD = 3  # batches that are read before they are asked for
 CLASSES = 1000  # of ImageNet, in the heads of published files
@@ -35,9 +35,10 @@ _LICENCE = "BSD-3-Clause (torchvision); trained on ImageNet"
 class NIMAonAVA(NIMA):
     """NIMA whose trunk ends in average pooling and one layer of ten outputs, trained on votes.
 
-    trunk: the paper's MnasNet, and MobileNetV2 and VGG16, with which it and NIMA compare; of VGG16
-    the convolutions alone. width: multiplies their channels. resize: side of the pictures before a
-    part of them, the recipe's `patch`, is cut out; in validation they are seen whole at this size.
+    trunk: the paper's MnasNet; MobileNetV2 and VGG16, with which it and NIMA compare, of VGG16 the
+    convolutions alone; or our `compact`. width: multiplies the channels of the three. resize: side
+    of the pictures before a part of them, the recipe's `patch`, is cut out; in validation they are
+    seen whole at this size.
 
     `begins_from: published:mnasnet_imagenet` has the trunk begin with ImageNet's weights.
     """
@@ -63,7 +64,7 @@ class NIMAonAVA(NIMA):
     def __init__(
         self,
         *,
-        trunk: Literal["mnasnet", "mobilenet_v2", "vgg16"] = "mnasnet",
+        trunk: Trunk = "mnasnet",
         width: Width = 1.0,
         resize: Annotated[int, Field(ge=32)] = 256,
     ) -> None:

@@ -268,12 +268,12 @@ def test_what_does_not_go_together_is_one_message(place: Path) -> None:
 # --- a study --------------------------------------------------------------------------------------
 
 STUDY = """\
-# Does a tiny trunk learn made votes?
+# Does our own trunk learn made votes?
 name: tiny_ava
 task: {kind: assessment, scale: 1, degradation: none}
-train: {dataset: ava_train, patch: 48, batch: 8, steps: 60, learning_rate: 3e-3}
+train: {dataset: ava_train, patch: 48, batch: 8, steps: 150, learning_rate: 3e-3}
 methods:
-  mnasnet: {use: methods.nima_ava.NIMAonAVA, width: 0.1, resize: 64}
+  compact: {use: methods.nima_ava.NIMAonAVA, trunk: compact, resize: 64}
 select: {dataset: ava_val, minimize: [emd], allow_reported: true}
 evaluate: {datasets: [ava_val], metrics: [emd, emd1, lcc, srcc, accuracy]}
 """
@@ -296,7 +296,7 @@ def written(folder: Path, *edits: tuple[str, str]) -> Path:
 def swept(study: Study) -> Cell:
     """The record of the study's one trial, laid where a sweep lays it."""
     where = Place(home(), study.name)
-    job = Job(study=study, method="mnasnet", trial=None, seed=0, store=home() / "store")
+    job = Job(study=study, method="compact", trial=None, seed=0, store=home() / "store")
     (*_, done) = run_trial(job)
     assert isinstance(done, Done) and done.cell.state == "complete", done.cell.reason
     where.cells.mkdir(parents=True)
@@ -311,7 +311,7 @@ def test_a_study_trains_measures_and_reports_and_its_trial_is_an_assessor(
     study = load_study(written(tmp_path))
     cell = swept(study)
     benchmark = open_benchmark("ava_val", 1, "none")
-    trial = load_assessor(find_assessor("tiny_ava/mnasnet-s0"))
+    trial = load_assessor(find_assessor("tiny_ava/compact-s0"))
     assert isinstance(trial, NIMAonAVA)
 
     # the numbers again, picture by picture, from the assessor that the sweep has left
@@ -343,12 +343,12 @@ def test_a_study_trains_measures_and_reports_and_its_trial_is_an_assessor(
     image = torch.rand(1, 3, 48, 48, requires_grad=True)
     trial.score(image).sum().backward()
     assert image.grad is not None and image.grad.any()
-    found = find_assessor("tiny_ava/mnasnet-s0")
+    found = find_assessor("tiny_ava/compact-s0")
     assert isinstance(found, Trial) and re.fullmatch(
-        r"tiny_ava/mnasnet-s0 [0-9a-f]{16}", found.identity()
+        r"tiny_ava/compact-s0 [0-9a-f]{16}", found.identity()
     )
-    with pytest.raises(BenchError, match="tiny_ava/mnasnet-s0 gives marks, not images"):
-        prepare_method("tiny_ava/mnasnet-s0", {}, None)
+    with pytest.raises(BenchError, match="tiny_ava/compact-s0 gives marks, not images"):
+        prepare_method("tiny_ava/compact-s0", {}, None)
 
 
 class Killed(Exception):
@@ -388,8 +388,8 @@ def test_a_training_that_goes_on_ends_bit_by_bit_where_an_uninterrupted_one_does
         ("datasets: [ava_val]", "datasets: [photos_val]", "'photos_val' has no votes. Sets that"),
         ("dataset: ava_train", "dataset: photos_train", "'photos_train' has no votes"),
         ("select:", "  reference: {}\nselect:", "an assessment has no row of pictures"),
-        ("width: 0.1", "width: 0", "parameter 'width': input should be greater than 0"),
-        ("resize: 64", "trunk: resnet", "parameter 'trunk': input should be 'mnasnet'"),
+        ("resize: 64", "width: 0", "parameter 'width': input should be greater than 0"),
+        ("trunk: compact", "trunk: resnet", "parameter 'trunk': input should be 'compact'"),
     ],
 )
 def test_mistakes_in_a_study_are_said_at_once(
@@ -436,11 +436,11 @@ def test_a_training_begins_with_torchvisions_file_but_for_the_last_layer(
 
 
 def test_weights_that_are_not_here_are_said_with_their_address(place: Path, tmp_path: Path) -> None:
-    edit = ("width: 0.1, resize: 64", "begins_from: published:mnasnet_imagenet")
+    edit = ("trunk: compact, resize: 64", "begins_from: published:mnasnet_imagenet")
     with pytest.raises(BenchError) as caught:
         load_study(written(tmp_path, edit))
     for part in (
-        "methods.mnasnet.begins_from: published weights 'mnasnet_imagenet' are not on this machine",
+        "methods.compact.begins_from: published weights 'mnasnet_imagenet' are not on this machine",
         "https://download.pytorch.org/models/mnasnet1.0_top1_73.512-f206786ef8.pth",
         "bench fetch mnasnet_imagenet",
     ):

@@ -60,7 +60,7 @@ def able(rows: Sequence[Score]) -> list[Score]:
     return [row for row in rows if not math.isnan(row.value)] or list(rows)
 
 
-def lacking(benchmark: Benchmark, rows: Sequence[Score]) -> list[str]:
+def unmarked(benchmark: Benchmark, rows: Sequence[Score]) -> list[str]:
     """Returns a remark that counts and names the photographs that have no part in the scores."""
     broken = {row.image: row.why for row in rows if row.why}
     why = [*benchmark.skipped, *broken.values()]

@@ -24,7 +24,7 @@ from bench.data.degrade import imresize
 from bench.data.images import write_image
 from bench.data.pixels import Image, Input, as_rgb
 from bench.errors import BenchError, Diverged, disk_is_full
-from bench.measure.assess import able, assess, lacking
+from bench.measure.assess import able, assess, unmarked
 from bench.measure.evaluate import Evaluated, Restore, evaluate, rows_of, used
 from bench.measure.meter import Meter
 from bench.measure.metrics import examinations_of, labels_of, metric
@@ -155,13 +155,17 @@ def _with_methods(
         result.parameters, result.remarks = method.hyperparameters, list(method.remarks)
         yield from _train(job, method, scales[0], device, meter, result)
         for scale in scales:
-            source = partial(_shown_by, method.at(scale))
+            source = partial(_reported, method.at(scale))
             yield from _measure_scale(job, scale, source, meter, result, objectives)
     if len(study.task.scales) > 1:
         result.parameters = {k: v for k, v in result.parameters.items() if k != "scale"}
 
 
-def _shown_by(method: Method, benchmark: Benchmark) -> Source:
+def _reported(method: Method, benchmark: Benchmark) -> Source:
+    return _shown(method)
+
+
+def _shown(method: Method) -> Source:
     return Marker(method) if method.does("assessment") else restoring(method)
 
 
@@ -192,8 +196,7 @@ def _train(
         if (quarter := item.step * REPORTS // item.steps) > reported and item.step < item.steps:
             reported = quarter
             in_training = method.training
-            source = partial(_shown_by, method.eval().at(scale))
-            means = _objectives(study, scale, source, meter)
+            means = _objectives(study, scale, _shown(method.eval().at(scale)), meter)
             yield Report(first + quarter, *means.values())
             method.train(in_training)
 
@@ -208,22 +211,21 @@ def _measure_scale(
 ) -> Iterator[Event]:
     study = job.study
     if study.select is not None and kind_of(study.methods[job.method]) not in UNCHOSEN:
-        for name, value in _objectives(study, scale, source, meter).items():
+        selection = open_benchmark(study.select.dataset, scale, study.task.degradation)
+        for name, value in _objectives(study, scale, source(selection), meter).items():
             objectives.setdefault(name, []).append(value)
     for dataset, at in measured_on(study, job.method)[0]:
         if at == scale:
             yield from _measure(job, dataset, scale, source, meter, result)
 
 
-def _objectives(
-    study: Study, scale: int, source: Callable[[Benchmark], Source], meter: Meter
-) -> dict[str, float]:
+def _objectives(study: Study, scale: int, shown: Source, meter: Meter) -> dict[str, float]:
     """Returns the mean of each objective's metric over the selection set."""
     assert study.select is not None
     chosen, dataset = study.select.objectives, study.select.dataset
     rules = protocol(protocol_of(study, dataset))
     benchmark = open_benchmark(dataset, scale, study.task.degradation)
-    shown, rows = source(benchmark), list[Score]()
+    rows: list[Score] = []
     if isinstance(shown, Marker):
         (rows,) = (
             r for r in assess(shown, benchmark, rules.name, chosen) if not isinstance(r, str)
@@ -294,7 +296,7 @@ def _assess(
             yield Scored(benchmark.name, found, done, count)
         else:
             result.scores += found
-            result.remarks += lacking(benchmark, found)
+            result.remarks += unmarked(benchmark, found)
 
 
 def _strip(lr: Input, sr: Image, hr: Image | None, scale: int) -> bytes:
