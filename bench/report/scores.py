@@ -14,7 +14,7 @@ Trial = tuple[str, int | None]
 DASH = "\N{EM DASH}"
 """Stands for a number that there is not."""
 ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
-ACRONYMS = {"psnr", "ssim", "ms", "rmse", "niqe", "lpips", "pi"}
+ACRONYMS = {"psnr", "ssim", "ms", "rmse", "niqe", "lpips", "pi", "emd", "emd1", "lcc", "srcc"}
 
 
 class Column(NamedTuple):
