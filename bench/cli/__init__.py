@@ -125,8 +125,8 @@ def doctor(as_json: bool) -> int:
 
 
 for _verb in (
-    studies.new, studies.sweep, studies.check, studies.status, studies.report, studies.why,
-    studies.clean,
+    studies.new, studies.sweep, studies.check, studies.status, studies.report, studies.ledger,
+    studies.why, studies.clean,
     measuring.evaluate, measuring.score, measuring.explain, measuring.restore,
     data.data, data.fetch,
 ):  # fmt: skip

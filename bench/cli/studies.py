@@ -90,23 +90,64 @@ def _print_report(written: dict[str, Path], failed: Sequence[Any]) -> None:
 
 
 @click.command()
-@click.argument("study")
-@click.option("--format", "formats", default="md,tex,csv,html", show_default=True)
+@click.argument("study", required=False)
+@click.option("--paper", metavar="NAME", help="In place of STUDY: its printed tables with ours.")
+@click.option("--format", "formats", help="Some of md, tex, csv, html [all].")
 @click.option("--out", type=PATH)
 @click.option(
     "--mix-protocols", is_flag=True, help="Show a set scored under several protocols, marked."
 )
-def report(study: str, formats: str, out: Path | None, mix_protocols: bool) -> int:
+def report(
+    study: str | None, paper: str | None, formats: str | None, out: Path | None, mix_protocols: bool
+) -> int:
     """Renders a swept STUDY again, from its records.
 
-    STUDY is a name or a file.
+    STUDY is a name or a file. With --paper: prints a paper's tables again, with what any study of
+    this home has measured for each number.
     """
+    if (study is None) == (paper is None):
+        raise BenchError("Name a study, or a paper with --paper NAME: one of them.")
+    if paper is not None:
+        from bench.report.papers.pages import write_paper
+
+        told, written = write_paper(paper, out, names(formats or "md,tex,html"))
+        click.echo(told)
+        _print_report(written, ())
+        return 0
+    assert study is not None
     import gc
 
     gc.disable()  # a short life that keeps what it makes: 2.2 s in place of 2.6 s for 1000 trials
     from bench.report.render import write_report
 
-    written = write_report(study_name(study), out, names(formats), mixed=mix_protocols)
+    chosen = names(formats or "md,tex,csv,html")
+    written = write_report(study_name(study), out, chosen, mixed=mix_protocols)
+    _print_report(written, ())
+    return 0
+
+
+@click.command()
+@click.option("--format", "formats", default="md,tex,html", show_default=True)
+@click.option("--out", type=PATH, help="Folder [reports/ledger].")
+@JSON
+def ledger(formats: str, out: Path | None, as_json: bool) -> int:
+    """Counts the printed numbers that were run here.
+
+    Of every paper in reports/published/: how many match, are close, differ or were not run, and
+    each with its run.
+    """
+    from bench.report.papers.pages import entry_facts, summary_text, write_ledger
+    from bench.report.papers.pages import ledger as look_up
+
+    found, broken = look_up()
+    written = write_ledger(found, broken, out, names(formats))
+    if as_json:
+        files = {name: str(path) for name, path in written.items()}
+        print_json({"numbers": [entry_facts(entry) for entry in found], "report": files})
+        return 0
+    click.echo(summary_text(found))
+    for line in broken:
+        click.echo(line, err=True)
     _print_report(written, ())
     return 0
 

@@ -137,45 +137,73 @@ def to_latex(report: Report) -> str:
     parts = [_ALONE, *(f"% {_ascii(remark)}\n" for remark in report.remarks)]
     parts += [_latex_table(report, table) for table in report.tables]
     for section in report.sections:
-        parts += [f"% {_ascii(text)}\n" for text in (section.heading, section.about) if text]
-        table = (section.header, *section.rows) if section.header else ()
-        parts += [f"%   {_ascii(' | '.join(row))}\n" for row in table]
-        parts += [f"%   {_ascii(note)}\n" for note in section.notes]
+        parts += [_latex_section(report, section)] if section.printed else _comments(section)
     return "".join([*parts, "\\tablesend\n"])
 
 
+def _comments(section: Section) -> list[str]:
+    parts = [f"% {_ascii(text)}\n" for text in (section.heading, section.about) if text]
+    table = (section.header, *section.rows) if section.header else ()
+    parts += [f"%   {_ascii(' | '.join(row))}\n" for row in table]
+    return parts + [f"%   {_ascii(note)}\n" for note in section.notes]
+
+
 def _latex_table(report: Report, table: Table) -> str:
-    count = sum(len(names) for _, names in table.groups)
     first, rules, start = [""], [], 2
     for place, names in table.groups:
         first.append(rf"\multicolumn{{{len(names)}}}{{c}}{{{_tex(place)}}}")
         rules.append(rf"\cmidrule(lr){{{start}-{start + len(names) - 1}}}")
         start += len(names)
     second = ["method", *(_tex(name) for _, names in table.groups for name in names)]
+    head = [" & ".join(first) + r" \\", "".join(rules), " & ".join(second) + r" \\"]
     body = [" & ".join([_tex(label), *map(_latex_entry, row)]) for label, row in table.rows]
-    notes = "".join(f"\\par {_tex(note)}\n" for note in table.notes)
+    columns = f"l{'r' * (start - 2)}"
+    return _float(report, table.title, table.about, columns, head, body, table.notes)
+
+
+def _latex_section(report: Report, section: Section) -> str:
+    head, *body = (" & ".join(map(_tex, line)) for line in (section.header, *section.rows))
+    columns = "l" * len(section.header)
+    return _float(
+        report, section.heading, section.about, columns, [head + r" \\"], body, section.notes
+    )
+
+
+def _float(
+    report: Report,
+    title: str,
+    about: str,
+    columns: str,
+    head: Sequence[str],
+    body: Sequence[str],
+    notes: Sequence[str],
+) -> str:
+    label = f"tab:{_label(report.title)}:{_label(title)}"
+    below = "".join(f"\\par {_tex(note)}\n" for note in notes)
     lines = [
         r"\begin{table}[htbp]",
         r"\centering",
-        rf"\caption{{{_tex(table.title)}. {_tex(table.about)}}}",
-        rf"\label{{tab:{report.title}:{re.sub('[^a-z0-9]+', '-', table.title.lower())}}}",
+        rf"\caption{{{_tex(title)}. {_tex(about)}}}",
+        rf"\label{{{label}}}",
         r"\par\smallskip",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{l{'r' * count}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
-        " & ".join(first) + r" \\",
-        "".join(rules),
-        " & ".join(second) + r" \\",
+        *head,
         r"\midrule",
         *(line + r" \\" for line in body),
         r"\bottomrule",
         r"\end{tabular}}",
         r"\begin{minipage}{\linewidth}\footnotesize\medskip",
-        rf"{notes}\end{{minipage}}",
+        rf"{below}\end{{minipage}}",
         r"\end{table}",
         "",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _label(text: str) -> str:
+    return re.sub("[^a-z0-9_]+", "-", text.lower()).strip("-")[:60]
 
 
 def _latex_entry(entry: Entry) -> str:

@@ -24,6 +24,8 @@ class Section:
     rows: tuple[tuple[str, ...], ...]
     about: str = ""
     notes: tuple[str, ...] = ()
+    printed: bool = False
+    """Belongs into a paper: in LaTeX a table, not a comment."""
 
 
 def summary(study: Study, rows: Sequence[Row], columns: Sequence[Column]) -> str:

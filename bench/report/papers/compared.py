@@ -52,7 +52,7 @@ class Compared:
     @property
     def run(self) -> list[Line]:
         """The series that the study ran something of, besides points that any study may have."""
-        own = [label for label, point in self.table.points.items() if "use" not in point]
+        own = [label for label, point in self.table.points.items() if point and "use" not in point]
         labels = own or list(self.table.points)
         return [
             line

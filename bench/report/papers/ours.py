@@ -15,6 +15,7 @@ from bench.report.stats import mean_over_seeds
 from bench.study.fields import Study
 
 NOT_RUN = "no finished trial of the study ran it"
+NO_METHOD = "no method here makes it"
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ def find_trial(cells: Iterable[Cell], match: Match) -> tuple[Cell, ...] | str:
 
     Trials with equal hyper-parameters are the same; where several others fit, none is chosen.
     """
-    wanted = {key: value for key, value in match.items() if key != "use"}
+    if not match:
+        return NO_METHOD
+    wanted = {key: value for key, value in match.items() if key not in ("use", "weights")}
     distinct: dict[str, list[Cell]] = {}
     for group in by_trial(cells).values():
         known = group[0].parameters

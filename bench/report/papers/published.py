@@ -11,11 +11,13 @@ from pydantic_core import PydanticCustomError
 
 from bench.errors import BenchError, unknown
 from bench.measure.metrics import metric
+from bench.measure.protocol import PROTOCOLS
 from bench.study.located_yaml import Keys, load_yaml
 from bench.study.section import Section
 
 Match = dict[str, Any]
-"""Which trial is meant: `use`, the method's dotted path, and some of its hyper-parameters."""
+"""Which trial is meant: `use`, the method's dotted path, `weights` as a study's row names them, and
+some of its hyper-parameters."""
 
 
 def _known_metric(name: str) -> str:
@@ -23,6 +25,14 @@ def _known_metric(name: str) -> str:
         metric(name)
     except BenchError as error:
         raise PydanticCustomError("metric", "{why}", {"why": str(error)}) from None
+    return name
+
+
+def _known_protocol(name: str | None) -> str | None:
+    if name is not None and name not in PROTOCOLS:
+        raise PydanticCustomError(
+            "protocol", "{why}", {"why": unknown("protocol", name, PROTOCOLS)}
+        )
     return name
 
 
@@ -54,7 +64,11 @@ class Series(Section):
     """Printed is the increment from the point before; at the first point the value itself."""
     parameters: str | None = None
     """The paper's count for the trained network, as printed."""
+    protocol: str | None = None
+    """Of this series alone, see `PrintedTable`."""
     note: str = ""
+
+    _protocol_is_known = field_validator("protocol")(_known_protocol)
 
     @field_validator("metric")
     @classmethod
@@ -98,11 +112,15 @@ class PrintedTable(Section):
     degradation: str = "none"
     """What was restored from what: a study of another task has other numbers, on the same images
     too."""
-    points: dict[str, Match]
+    protocol: str | None = None
+    """How the paper scores, by the name it has here; None: as `Paper` says."""
+    points: dict[str, Match | None]
     """The columns' labels, and what picks our trial; added to the series' `match`, unless the point
-    has a `use` of its own."""
+    has a `use` of its own. null: no method here makes it."""
     series: tuple[Series, ...]
     note: str = ""
+
+    _protocol_is_known = field_validator("protocol")(_known_protocol)
 
     @model_validator(mode="after")
     def _series_fit(self) -> Self:
@@ -113,15 +131,17 @@ class PrintedTable(Section):
                     "values", f"series {series.name!r} has {got} values for {points} points"
                 )
             for label in self.points:
-                if "use" not in self.match_of(series, label):
+                if self.points[label] is not None and "use" not in self.match_of(series, label):
                     raise PydanticCustomError(
                         "use", f"series {series.name!r} at {label!r} names no method (use: ...)"
                     )
         return self
 
     def match_of(self, series: Series, label: str) -> Match:
-        """Returns what picks our trial for a series' point."""
+        """Returns what picks our trial for a series' point; empty where no method here makes it."""
         point = self.points[label]
+        if point is None:
+            return {}
         return point if "use" in point else {**series.match, **point}
 
 
@@ -148,8 +168,17 @@ class Paper(Section):
     """Citation."""
     source: str
     """Where the numbers were read."""
+    protocol: str | None = None
+    """How it scores, where a table does not say otherwise. None: it does not say, so whatever comes
+    near its numbers may do so by chance."""
     tables: tuple[PrintedTable, ...]
     claims: tuple[Claim, ...] = ()
+
+    _protocol_is_known = field_validator("protocol")(_known_protocol)
+
+    def protocol_of(self, table: PrintedTable, series: Series) -> str | None:
+        """Returns how a series was scored."""
+        return series.protocol or table.protocol or self.protocol
 
 
 PRINTED = Path(__file__).parent / "printed"
@@ -201,6 +230,8 @@ def _message(item: Any) -> str:
         models: dict[int, type[Section]] = {1: Paper, 3: PrintedTable, 5: Series}
         section = Claim if where[0] == "claims" else models[len(where)]
         return unknown("key", where[-1], section.model_fields)
+    if item["type"] in ("metric", "protocol"):  # sentences of their own
+        return str(item["msg"])
     whole = isinstance(item["input"], dict)  # a section is too long to show
     return (
         f"{item['msg']}." if whole else f"{item['msg'].rstrip('.').lower()}, got {item['input']!r}."

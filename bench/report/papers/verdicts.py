@@ -16,6 +16,39 @@ TREND = 0.8
 ENOUGH = 4
 """Points for a rank correlation."""
 
+TOLERANCES = {
+    "psnr": (0.03, 0.15),
+    "ssim": (0.001, 0.005),
+    "ms_ssim": (0.001, 0.005),
+    "lpips": (0.002, 0.01),
+    "niqe": (0.02, 0.1),
+    "rmse": (0.05, 0.25),
+}
+"""Metric without its channel -> how far ours may lie from a printed value to match, to be close.
+Two right implementations differ so much, in LR files, rounding, gray files or a window."""
+RELATIVE = (0.002, 0.01)
+"""Of the printed value, for other metrics."""
+
+
+def cell_verdict(name: str, printed: float, ours: float, digits: int, *, whole: bool) -> str:
+    """Returns "match", "close" or "differs" for one printed value.
+
+    digits: printed after the point; half a unit of the last one is always within the tolerance.
+    whole: ours is of the whole set; a part of it is close at best, for it is another set.
+
+    >>> cell_verdict("psnr_y", 33.66, 33.684, 2, whole=True)
+    'match'
+    >>> cell_verdict("psnr_y", 33.66, 33.684, 2, whole=False)
+    'close'
+    """
+    relative = tuple(share * abs(printed) for share in RELATIVE)
+    tolerances = TOLERANCES.get(name.removesuffix("_y").removesuffix("_vgg"), relative)
+    match, close = (max(allowed, 0.5 * 10.0**-digits) * (1 + 1e-9) for allowed in tolerances)
+    if whole and abs(ours - printed) <= match:
+        return "match"
+    return "close" if abs(ours - printed) <= close else "differs"
+
+
 RULES = (
     (
         "reproduced",
