@@ -10,4 +10,4 @@ def content(maps: Tensor, wanted: Tensor) -> Tensor:
     Zhang et al. (PRaD), IEEE Access 7, 2019, equation 16, and 13 of locally normalised pictures:
     a norm divided by C h w, which is taken for that of absolute values. DPED's is squared.
     """
-    return F.l1_loss(maps, wanted)
+    return F.l1_loss(maps.float(), wanted.float())
