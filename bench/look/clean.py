@@ -92,6 +92,7 @@ def _left_over(home: Path) -> dict[str, list[Path]]:
     for folder in sorted((home / "studies").glob("*")):
         place = Place(home, folder.name)
         cells = load_cells(place.cells)
+        named |= {key for cell in cells for key in cell.made}
         for stage in (stage for cell in cells for stage in cell.stages):
             named |= {stage.key, stage.target, *stage.pixels}
         pictures += _pictures(place, {cell.file_name for cell in cells})

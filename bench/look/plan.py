@@ -82,7 +82,7 @@ def _row_plan(
                 stages.append({k: v for k, v in row.items() if k != "key"})
     return {
         "name": name,
-        "use": section.use or section.folder or kind_of(section),
+        "use": section.use or section.folder or " ".join(section.command or ()) or kind_of(section),
         "ranges": {key: str(range_) for key, range_ in section.ranges.items()},
         "cells": (study.trials_of(name) if section.ranges else 1) * len(seeds_of(study, name)),
         "stages": stages,

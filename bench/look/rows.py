@@ -12,9 +12,10 @@ from bench.errors import BenchError, unknown
 from bench.look.words import as_range
 from bench.method.contract import Method
 from bench.method.loading import build_method, check_hyperparameters, find_method
-from bench.study.fields import METHOD_NAME, MethodSection, TaskSection
+from bench.study.fields import METHOD_NAME, CommandSection, MethodSection, TaskSection
 from bench.study.located_yaml import Keys
 from bench.study.space import Range, is_range, parse_range
+from bench.sweep.command import program_missing, wrong_places
 from bench.sweep.rows import check_row_weights, kind_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def _method(check: "Check", name: str, data: Any) -> None:
     if section is None:
         return
     check.sections[name] = section
+    if kind_of(section) == "command":
+        _command(check, path, data)
+        return
     if kind_of(section) in ("folder", "reference"):
         _pictures(check, path, section)
         return
@@ -92,6 +96,17 @@ def _pictures(check: "Check", path: Keys, section: MethodSection) -> None:
         root = named_path(section.folder.partition("{")[0])
         if not root.is_dir():
             check.add((*path, "folder"), f"no such folder: {root}.")
+
+
+def _command(check: "Check", path: Keys, data: Any) -> None:
+    """A row of pictures that a program makes: that it is there and is told both folders."""
+    section: CommandSection | None = check.typed(path, CommandSection, data)
+    if section is None or (*path, "command") in check.broken:
+        return
+    if why := program_missing(section.command[0]):
+        check.add((*path, "command"), why)
+    for text in wrong_places(section.command):
+        check.add((*path, "command"), text)
 
 
 def _weights(

@@ -7,5 +7,6 @@ __all__ = [
     "cell",
     "digest",
     "place",
+    "speed",
     "store",
 ]

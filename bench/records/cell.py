@@ -13,6 +13,7 @@ from bench.data.files import whole
 from bench.data.roots import home
 from bench.errors import BenchError, unknown
 from bench.records.place import Place
+from bench.records.speed import Speed
 from bench.study.fields import Study
 
 if TYPE_CHECKING:
@@ -120,6 +121,10 @@ class Cell(BaseModel):
     examined: dict[str, dict[str, float | str]] = {}
     """That name -> what its examination found."""
     stages: list[TrainedStage] = []
+    made: list[str] = []
+    """Keys, in the store, of the pictures that a command has made."""
+    efficiency: list[Speed] = []
+    """What a picture costs, one for each scale; of the table's rows alone, under the first seed."""
     remarks: list[str] = []
     """What the method says a reader of its numbers must know."""
     fingerprint: str

@@ -13,13 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-Kind = Literal["stages", "targets", "pixels"]
+Kind = Literal["stages", "targets", "pixels", "commands"]
 SIZES = "sizes.json"
 """In each entry: file -> bytes."""
 NEEDED: Mapping[Kind, tuple[str, ...]] = {
     "stages": ("stage.json", "history.json", "weights.pth"),
     "targets": ("index.npz", "pixels.bin"),
     "pixels": ("index.npz", "pixels.bin"),
+    "commands": ("made.json", "log.txt"),
 }
 """Files without which an entry serves for nothing."""
 

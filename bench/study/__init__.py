@@ -8,6 +8,7 @@ __all__ = [
     "located_yaml",
     "recipe",
     "section",
+    "size",
     "space",
     "words",
 ]

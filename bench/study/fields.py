@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -15,8 +16,10 @@ from pydantic import (
 )
 
 from bench.data.catalog import Task
+from bench.errors import BenchError
 from bench.study.recipe import RecipeSection, wrong
 from bench.study.section import Section
+from bench.study.size import parse_size
 from bench.study.space import Range, is_range, parse_range
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
@@ -106,6 +109,20 @@ class EvaluateSection(Section):
     pictures: Literal["rows", "all", "none"] = "rows"
     """Restored pictures that stay when a sweep has ended, of each trial's first seed: of the
     table's rows, of every trial, or none."""
+    efficiency: StrictBool = False
+    """Adds columns of what each row of the table costs: parameters, multiply-adds, latency, peak
+    memory; measured at the end of a sweep, row by row, with nothing else under way."""
+    efficiency_at: str = "256x256"
+    """Size of the input for that: WIDTHxHEIGHT, 720p, 1080p or 4K."""
+
+    @field_validator("efficiency_at")
+    @classmethod
+    def _is_a_size(cls, value: str) -> str:
+        try:
+            parse_size(value)
+        except BenchError as error:
+            raise wrong(str(error).rstrip(".")) from None
+        return value
 
 
 class BudgetSection(Section):
@@ -122,6 +139,28 @@ class BudgetSection(Section):
     """median stops a trial that is worse than the median of the earlier ones at the same step."""
 
 
+def _words(value: Any) -> Any:
+    """A command's words: numbers are meant as text, and {lr} without quotes is a mapping."""
+    if not isinstance(value, list | tuple):
+        return value
+    if any(isinstance(word, dict | list | bool | None) for word in value):
+        raise wrong('needs words, placeholders in quotes: [python3, test.py, "{lr}", "{sr}"]')
+    return tuple(str(word) for word in value)
+
+
+class CommandSection(Section):
+    """A row whose pictures a program makes: a folder of LR in, a folder of SR out."""
+
+    command: Annotated[tuple[str, ...], BeforeValidator(_words), Field(min_length=1)]
+    """The program and its arguments, run without a shell in the study file's folder. "{lr}" and
+    "{sr}" stand for the two folders, "{scale}" for the scale."""
+    version: str | int | float = ""
+    """Of the program: with another one the pictures are made anew."""
+    timeout: Annotated[float, Field(gt=0)] = 3600
+    """Seconds after which a run, one for each benchmark, is ended."""
+    datasets: tuple[str, ...] | None = None
+
+
 class MethodSection(Section):
     """A method of the study: its class, and its hyper-parameters as values or ranges."""
 
@@ -135,10 +174,23 @@ class MethodSection(Section):
     """Weights that training begins with, written as `weights`."""
     folder: str | None = None
     """Of a row of pictures made by anything: where they lie."""
+    command: Annotated[tuple[str, ...] | None, BeforeValidator(_words)] = None
+    """Of a row of pictures that a program makes: see CommandSection, and `program`."""
     datasets: tuple[str, ...] | None = None
     """The sets that this row is measured on; None: all that the study reports."""
     train: RecipeSection | None = None
     """The recipe of this row's stages, over what the study and the stages say themselves."""
+
+    @property
+    def program(self) -> CommandSection:
+        """The row as one that a program makes; its version and timeout are no hyper-parameters."""
+        return CommandSection(command=self.command, datasets=self.datasets, **self.fixed)
+
+    @property
+    def decides(self) -> dict[str, Any]:
+        """What of the section decides its numbers, as plain values."""
+        without = {"command"} if self.command is None else {"timeout"}
+        return self.model_dump(mode="json", exclude=without)
 
     @property
     def fixed(self) -> dict[str, Any]:
@@ -217,5 +269,5 @@ class Study(Section):
         """Returns a hash of all that makes two values of a method's objectives comparable."""
         parts = self.model_dump(mode="json", include={"task", "train", "select"})
         budget = self.budget.model_dump(mode="json", exclude={"trials"})
-        text = repr((parts, budget, self.methods[method].model_dump(mode="json")))
+        text = repr((parts, budget, self.methods[method].decides))
         return hashlib.sha256(text.encode()).hexdigest()[:16]

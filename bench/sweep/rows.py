@@ -25,13 +25,15 @@ from bench.study.fields import MethodSection, Study
 from bench.train.stages import Start
 from bench.train.trained import load_trial, trial_digest
 
-Kind = Literal["trained", "weights", "folder", "reference"]
+Kind = Literal["trained", "weights", "folder", "reference", "command"]
 
 
 def kind_of(section: MethodSection) -> Kind:
     """Returns what a row is."""
     if section.folder is not None:
         return "folder"
+    if section.command is not None:
+        return "command"
     if not section.use or section.use == "reference":
         return "reference"
     return "weights" if section.weights is not None else "trained"

@@ -37,6 +37,7 @@ from bench.method.restoring import restoring
 from bench.records.cell import Cell, Score, TrainedStage, UsedDataset, label_of
 from bench.records.store import Store
 from bench.study.fields import Study
+from bench.sweep.command import CommandFailed, Program
 from bench.sweep.identity import environment
 from bench.sweep.job import Done, Event, Halt, Job, Lost, Report, Scored, Strip
 from bench.sweep.rows import (
@@ -56,7 +57,7 @@ STRIP = 160  # their side in HR pixels
 Source = Restore | Marker
 """What restores a benchmark's pictures, or marks them."""
 REPORTS = MARKS  # times that a trial under a pruner reports
-UNCHOSEN = ("folder", "reference")  # rows of pictures that the sampler has no say in
+UNCHOSEN = ("folder", "reference", "command")  # rows of pictures that the sampler has no say in
 
 
 @dataclass
@@ -67,6 +68,7 @@ class Result:
     state: Literal["complete", "failed"] = "complete"
     reason: str = ""
     remarks: list[str] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
     objectives: dict[str, float] = field(default_factory=dict)
     scores: list[Score] = field(default_factory=list)
     unavailable: dict[str, str] = field(default_factory=dict)
@@ -131,8 +133,10 @@ def _train_and_measure(job: Job, result: Result) -> Iterator[Event]:
         result.assessors = labels_of(meter.names)
         result.examined = examinations_of(meter.names)
         objectives: dict[str, list[float]] = {}
-        if kind_of(study.methods[job.method]) in ("folder", "reference"):
+        if (kind := kind_of(section := study.methods[job.method])) in UNCHOSEN:
             source = source_of(study, job.method)
+            if kind == "command":
+                source = Program(section.program, Store(job.store), result.remarks, result.made)
             for scale in scales_of(study, job.method):
                 yield from _measure_scale(job, scale, source, meter, result, objectives)
         else:
@@ -262,6 +266,8 @@ def _measure(
     metrics = [n for n in study.evaluate.metrics if not (reference_only and metric(n).reference)]
     try:
         shown = source(benchmark)
+    except CommandFailed:
+        raise
     except BenchError as error:
         result.skipped[key] = str(error)
         return
