@@ -19,9 +19,11 @@ from bench.data.benchmark import Benchmark, open_benchmark
 from bench.data.images import image_files, read_image, write_image
 from bench.data.png import write_bands
 from bench.data.roots import home, paths_from
-from bench.errors import BenchError, NoPicture
+from bench.errors import BenchError, NoPicture, unknown
 from bench.look.check import load_study
-from bench.measure.evaluate import Evaluated, evaluate, rows_of
+from bench.measure.alone import run_alone
+from bench.measure.evaluate import Evaluated, evaluate
+from bench.measure.evaluate import rows_of as scores_of
 from bench.measure.folder import score_folder
 from bench.measure.meter import Meter
 from bench.measure.metrics import check_metrics, labels_of
@@ -35,10 +37,13 @@ from bench.method.published import must_be_given, resolve_weights
 from bench.method.restoring import bands_of, restoring, scale_of
 from bench.method.weights import load_weights
 from bench.records.cell import Cell, Score, label_of, load_scores
+from bench.records.speed import Speed
 from bench.report.render import check_folder, usual_folder, write_report
 from bench.report.rows import choose_rows
 from bench.study.fields import Study
+from bench.study.size import parse_size
 from bench.sweep.screen import Screen
+from bench.sweep.speed import Candidate, candidates, failed_speed, rows_of
 from bench.terminal.progress import Lines
 from bench.train.loop import choose_device
 from bench.train.trained import load_trial
@@ -51,6 +56,7 @@ __all__ = [
     "load_scores",
     "load_study",
     "measure_method",
+    "measure_speeds",
     "restore_images",
     "run_study",
     "score_folder",
@@ -158,7 +164,7 @@ class Measured:
             row
             for benchmark in self.benchmarks
             for image in self.images[benchmark.name]
-            for row in rows_of(benchmark, self.protocols[benchmark.name], image)
+            for row in scores_of(benchmark, self.protocols[benchmark.name], image)
         ]
 
 
@@ -181,6 +187,18 @@ def measure_method(
     out: a folder for the restored images. Raises BenchError with every unknown name at once, and
     for data sets that are not on this machine.
     """
+    check_request(datasets, metrics, protocol)
+    method = prepare_method(path, parameters or {}, weights, scale)
+    return measure(
+        method, datasets, scale, metrics, protocol=protocol, degradation=degradation, limit=limit,
+        out=out, screen=screen, device=str(choose_device()),
+    )  # fmt: skip
+
+
+def check_request(
+    datasets: Sequence[str], metrics: Sequence[str], protocol: str | None = None
+) -> None:
+    """Raises BenchError with every unknown name, and for sets that are not on this machine."""
     problems = [] if datasets else ["no data sets given. Name at least one."]
     problems += [problem for name in datasets if (problem := _problem(_check_dataset, name))]
     problems += [problem for problem in [_problem(check_metrics, metrics)] if problem]
@@ -188,10 +206,25 @@ def measure_method(
         problems.append(problem)
     if problems:
         raise BenchError("\n".join(problems))
-    method = prepare_method(path, parameters or {}, weights, scale)
+
+
+def measure(
+    method: Method,
+    datasets: Sequence[str],
+    scale: int,
+    metrics: Sequence[str],
+    *,
+    protocol: str | None = None,
+    degradation: str = "bicubic",
+    limit: int | None = None,
+    out: Path | None = None,
+    screen: Screen | None = None,
+    device: str = "auto",
+) -> Measured:
+    """Measures a method that is ready to restore. device: of metrics that run a network."""
     measured, screen = Measured(remarks=method.remarks), screen or Screen()
     store = ScoreStore(home() / "store" / "scores.db")
-    with Meter(metrics, device=str(choose_device()), store=store) as meter:
+    with Meter(metrics, device=device, store=store) as meter:
         measured.unavailable, measured.assessors = dict(meter.unavailable), labels_of(meter.names)
         for dataset in datasets:
             benchmark = open_benchmark(dataset, scale, degradation, limit)
@@ -233,6 +266,64 @@ def evaluate_method(
     measured = measure_method(path, datasets, scale, metrics, screen=Lines(), **more)
     rows = [score[:6] for score in measured.scores()]
     return pd.DataFrame(rows, columns=list(Score._fields[:6]))
+
+
+def measure_speeds(
+    methods: Sequence[str],
+    sizes: Sequence[str],
+    devices: Sequence[str] = ("auto",),
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    scale: int | None = None,
+    weights: str | None = None,
+    note: Callable[[str], None] = lambda text: None,
+) -> list[tuple[str, Speed]]:
+    """Returns (label, cost) of each method at each size on each device, measured one by one, each
+    in a fresh process.
+
+    methods: dotted paths, STUDY/TRIAL, and study files, which stand for their rows. sizes: of the
+    input, such as "100x100" and "720p". parameters: each goes to the methods that take it. A case
+    that fails has no latency, and the reason. Raises BenchError for what is unknown.
+    """
+    for size in sizes:
+        parse_size(size)
+    if not sizes or not devices:
+        raise BenchError("no sizes or no devices given. Name at least one of each.")
+    devices = [_device_type(name) for name in devices]
+    files = [path for path in methods if path.endswith((".yaml", ".yml"))]
+    paths = [path for path in methods if path not in files]
+    found = candidates(paths, parameters or {}, scale, weights) if paths or not files else []
+    for file in files:
+        found += rows_of(load_study(file))
+    measured = []
+    for device in devices:
+        for candidate in found:
+            for size in sizes:
+                measured.append((candidate.label, _speed(candidate, size, device)))
+                note(_told(*measured[-1]))
+    return measured
+
+
+def _device_type(name: str) -> str:
+    """ "cpu" or "cuda"; a GPU that is not here is a failure of each case, no mistake."""
+    if name == "auto":
+        return choose_device().type
+    if name not in ("cpu", "cuda"):
+        raise BenchError(unknown("device", name, ["auto", "cpu", "cuda"]))
+    return name
+
+
+def _speed(candidate: Candidate, size: str, device: str) -> Speed:
+    try:
+        choose_device(device)
+        return run_alone(candidate.measure, size, device)
+    except BenchError as error:
+        return failed_speed(size, device, str(error))
+
+
+def _told(label: str, speed: Speed) -> str:
+    took = speed.failed or f"{1e3 * (speed.seconds or 0):.4g} ms"
+    return f"{label}, {speed.size}, {speed.device}: {took}"
 
 
 def restore_images(

@@ -116,6 +116,18 @@ PROTOCOLS: dict[str, Protocol] = {
             root_mean_square=("rmse",),
         ),
         Protocol(
+            "ntire-sr@2026",
+            "NTIRE 2026 image super-resolution (x4): Y unrounded, border of 4 pixels at any scale",
+            channel="y",
+            border_pixels=4,
+            niqe="y",
+        ),
+        Protocol(
+            "ntire-esr@2026",
+            "NTIRE 2026 efficient super-resolution: RGB, border of scale pixels",
+            border_scales=1,
+        ),
+        Protocol(
             "dped-patch@1",
             "DPED and PIRM 2018 enhancement: aligned 100x100 patches, whole, RGB, mean over "
             "patches; MS-SSIM with windows shrunk to fit. Rounded to 8 bits: DPED's own log is "

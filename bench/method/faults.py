@@ -84,7 +84,7 @@ def _told(method: Method, error: Exception) -> str | None:
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if memory_is_short(error):
         return f"there is not enough memory ({said}). {_less(method)}"
-    if place := _place(method, error):
+    if place := place_of(method, error):
         return f"{place}: {said}"
     return text if isinstance(error, ValueError) else None  # raised here, of what it made
 
@@ -95,8 +95,9 @@ def _less(method: Method) -> str:
     return "Smaller tiles need less: `bench restore` has --tile"
 
 
-def _place(method: Method, error: Exception) -> str | None:
-    """The last line of the method's own code, or of what it imports, on the way to an error."""
+def place_of(method: Method, error: Exception) -> str | None:
+    """Returns the last line of a method's own code, or of what it imports, on the way to an error;
+    None if the way led through bench and installed packages alone."""
     try:
         own = inspect.getfile(type(method))
     except (OSError, TypeError):  # of a class that was made without a file
