@@ -19,7 +19,7 @@ from bench.method.faults import gpu_is_lost, memory_is_short, place_of
 from bench.method.loading import find_method, known_methods
 from bench.method.published import PREFIX
 from bench.records.cell import Cell
-from bench.report.markup import Report, to_html, to_latex, to_markdown
+from bench.report.markup import Report, to_latex, to_markdown
 from bench.report.papers.quoted import quoted
 from bench.report.provenance import Section
 from bench.report.rows import Row
@@ -97,8 +97,7 @@ class Evaluation:
 
     __repr__ = __str__
 
-    def _repr_html_(self) -> str:
-        return to_html(self.report)
+    _repr_markdown_ = to_markdown  # a notebook shows it as a table
 
 
 def evaluate(
@@ -119,9 +118,10 @@ def evaluate(
     model: maps a batch `(N, 3, h, w)` in [0, 1] to `(N, 3, scale*h, scale*w)`. A module is measured
     in eval mode, on the device and in the type of its weights, without gradients; afterwards it is
     in the mode that it was in. metrics: PSNR and SSIM, on Y if it enlarges, if none are named.
-    degradation: what makes LR where none is published. limit: only the first images of each set. beside: methods that are measured here too:
-    dotted paths, STUDY/TRIAL, and published:NAME, whose weights must lie on this machine.
-    published: adds what papers print for these sets, as far as bench holds it.
+    degradation: what makes LR where none is published. limit: only the first images of each set.
+    beside: methods that are measured here too: dotted paths, STUDY/TRIAL, and published:NAME, whose
+    weights must lie on this machine. published: adds what papers print for these sets, as far as
+    bench holds it.
 
     Raises BenchError with every unknown name at once, for sets that are not on this machine, and
     for what the model makes of a picture that is none.
@@ -274,7 +274,8 @@ def _answer(
         columns=["method", "dataset", "scale", "image", "metric", "protocol", "value"],
     )
     remarks = [f"{cell.use}: {text}" for cell in cells for text in cell.remarks]
-    report = Report(study.name, "", remarks, tables, [_section(provenance)], (), ())
+    sections = [*(table.scatter for table in tables), _section(provenance)]
+    report = Report(study.name, "", remarks, tables, sections, (), ())
     return Evaluation(frame, report, provenance)
 
 

@@ -53,7 +53,7 @@ def test_three_lines_give_what_the_same_method_gives() -> None:
     assert "protocol sr-y@1" in text and "| Bicubic |" in text and "partial: 2/5" in text
     assert table.provenance["protocols"] == {"set5": "sr-y@1", "set14": "sr-y@1"}
     assert set(table.provenance) >= {"torch", "bench", "commit", "fingerprints", "weights", "date"}
-    assert r"\begin{tabular}" in table.to_latex() and "<table" in table._repr_html_()
+    assert r"\begin{tabular}" in table.to_latex() and table._repr_markdown_() == text
 
 
 def test_a_module_is_measured_in_eval_mode_and_put_back() -> None:

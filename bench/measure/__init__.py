@@ -4,6 +4,7 @@ The modules below may be imported from outside; the others are the wing's own.
 """
 
 __all__ = [
+    "alone",
     "answer",
     "assess",
     "evaluate",
@@ -11,6 +12,9 @@ __all__ = [
     "folder",
     "meter",
     "metrics",
+    "naming",
     "protocol",
     "scores",
+    "speed",
+    "task",
 ]

@@ -4,8 +4,13 @@ The modules below may be imported from outside; the others are the wing's own.
 """
 
 __all__ = [
+    "efficiency",
+    "markup",
     "papers",
+    "provenance",
     "render",
     "rows",
+    "scores",
+    "tables",
     "why",
 ]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.errors import BenchError, unknown
 from bench.records.cell import Cell, load_records, scores_frame
+from bench.report.efficiency import with_efficiency
 from bench.report.folder import ReportFolder
 from bench.report.marks import rank_section
 from bench.report.markup import Figure, Report, to_latex, to_markdown
@@ -70,7 +71,7 @@ def render(
             study.name,
             study.header.strip(),
             [*remarks(study, cells, rows), *cuts],
-            tables,
+            with_efficiency(tables, study, rows),
             [
                 *comparison_sections(study, cells, papers),
                 *rank_section(rows, columns, means_of(rows, columns)),

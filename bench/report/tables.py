@@ -22,6 +22,7 @@ from bench.report.why import Facts, column_facts, row_facts
 from bench.study.fields import Study
 
 MOST_COLUMNS = 8
+NO_SCATTER = Section("", (), ())
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Table:
     groups: tuple[tuple[str, tuple[str, ...]], ...]
     rows: tuple[tuple[str, tuple[Entry, ...]], ...]
     notes: tuple[str, ...]
-    scatter: Section
+    scatter: Section = NO_SCATTER
     """How far its numbers scatter; stands further down."""
     row_facts: tuple[Facts, ...] = ()
     column_facts: tuple[Facts, ...] = ()

@@ -5,10 +5,12 @@ The modules below may be imported from outside; the others are the wing's own.
 
 __all__ = [
     "address",
+    "command",
     "driver",
     "identity",
     "job",
     "rows",
     "screen",
+    "speed",
     "tracking",
 ]

@@ -24,6 +24,7 @@ from bench.sweep.recorder import Recorder
 from bench.sweep.rows import planned_cells
 from bench.sweep.sampler import ERRORS as SEARCH_ERRORS
 from bench.sweep.screen import Screen
+from bench.sweep.speed import timed
 from bench.sweep.trial import REPORTS
 from bench.train.loop import Note, Progress
 from bench.train.targets import drop_targets
@@ -80,6 +81,10 @@ def sweep(
                 driver.start()
             driver.run()
             cells = recorder.current()
+            if study.evaluate.efficiency and shown:
+                for cell in timed(study, cells, shown(cells), screen.note):
+                    recorder.amend(cell)
+                cells = recorder.current()
             with _nothing_is_garbage():
                 files = report(cells) if report else None
                 if shown and (policy := study.evaluate.pictures) != "all":

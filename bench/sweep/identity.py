@@ -70,7 +70,8 @@ class Deciding:
         datasets = [*([study.select.dataset] if study.select else []), *study.evaluate.datasets]
         names = [*(study.select.objectives if study.select else ()), *study.evaluate.metrics]
         protocols = {protocol_of(study, name) for name in datasets}
-        reported = study.evaluate.model_dump(mode="json", exclude={"pictures"})
+        costs = {"pictures", "efficiency", "efficiency_at"}  # decide no score
+        reported = study.evaluate.model_dump(mode="json", exclude=costs)
         return {
             RESTORING: restoring_digest(),
             REPORTED: content_key({"row": study.methods[method].datasets, **reported}),

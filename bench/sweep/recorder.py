@@ -280,6 +280,11 @@ class Recorder:
         """Writes a trial's record and finishes its run. run: "" if it has none yet."""
         self._write(cell.model_copy(update={"run_id": run or self.start_run(cell)}))
 
+    def amend(self, cell: Cell) -> None:
+        """Writes a record again to which something was added that MLflow does not know."""
+        write_cell(self.place.cells, cell)
+        self.cells[cell.file_name] = cell
+
     def _write(self, cell: Cell) -> None:
         before = self.cells.get(cell.file_name)
         if before is not None:
