@@ -206,6 +206,27 @@ def test_dped_on_the_iphones_patches(data_root: Path) -> None:
     assert np.mean(rounded) == pytest.approx(22.182, abs=0.0005)
 
 
+@pytest.mark.parametrize("phone", ["blackberry", "sony"])
+def test_each_phones_dped_suits_its_own_pictures_best(data_root: Path, phone: str) -> None:
+    """Of the few sample pairs: better than the untouched ones, and than another phone's weights."""
+    if why := sets.missing(f"dped_{phone}_samples"):
+        pytest.skip(f"{data_root}: {why}")
+    pairs = load_pairs(f"dped_{phone}_samples", 1)
+
+    def decibels(method: Method | None) -> float:
+        shown = [p.lr() if method is None else restoring(method)(p)[1] for p in pairs]
+        rules = protocol("dped-patch@1")
+        return float(
+            np.mean([psnr(s, p.hr(), rules, 1) for s, p in zip(shown, pairs, strict=True)])
+        )
+
+    other = "sony" if phone == "blackberry" else "blackberry"
+    own = decibels(published(DPED, f"dped_{phone}"))
+    assert own > decibels(None) + 1
+    assert own > decibels(published(DPED, f"dped_{other}"))
+    assert own > decibels(published(DPED, "dped_iphone")) + 3
+
+
 @pytest.mark.slow
 def test_zero_dce_on_lol(data_root: Path) -> None:
     """14.86 dB is what later papers print of it."""
