@@ -28,7 +28,7 @@ def emd(predicted: Shares, given: Shares) -> Values:
 
 
 def emd1(predicted: Shares, given: Shares) -> Values:
-    """Returns the same with l = 1, in which NIMA's own tables are printed.
+    """Returns the same with l = 1, as other tables of AVA have it.
 
     >>> emd1(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]))
     array([0.5])
