@@ -28,7 +28,7 @@ LEVELS = (
 """The wings from the ground up. A file imports from its own wing and from those below it."""
 
 DOORS = {
-    "optuna": {"bench/sweep/sampler.py"},
+    "optuna": {"bench/sweep/sampler.py", "bench/report/importance.py"},
     "mlflow": {"bench/sweep/tracking.py"},
     "lpips": {"bench/measure/metrics/lpips.py"},
     "spandrel": {"bench/method/zoo.py"},
@@ -36,7 +36,7 @@ DOORS = {
     "pyiqa": {"bench/measure/metrics/pyiqa.py"},
     "matplotlib": {
         f"bench/report/figures/{name}.py"
-        for name in ("crops", "curves", "response", "style", "trade_off")
+        for name in ("bars", "crops", "curves", "images", "response", "style", "trade_off")
     },
     "seaborn": {"bench/report/figures/style.py"},
     "click": {

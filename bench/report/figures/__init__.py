@@ -5,16 +5,21 @@ from pathlib import Path
 
 from bench.records.cell import Cell, label_of, load_losses
 from bench.report.curves import Curves, make_curves
+from bench.report.figures.bars import draw_features, draw_importances
 from bench.report.figures.crops import draw_strip
 from bench.report.figures.curves import OUTSIDE, draw_curves
+from bench.report.figures.images import draw_agreements, draw_differences
 from bench.report.figures.response import draw_response
 from bench.report.figures.trade_off import draw_trade_off
+from bench.report.images import Agreement, Differences, agreements, differences
+from bench.report.importance import importances
 from bench.report.markup import Figure
 from bench.report.provenance import caution
 from bench.report.rows import Row, objective_names
 from bench.report.scores import Column
 from bench.report.series import Response, make_responses, make_trials
-from bench.report.strip import Strip
+from bench.report.strip import Strip, score_columns
+from bench.report.tables import means_of
 from bench.study.fields import Study
 
 
@@ -42,6 +47,12 @@ def draw_figures(
         path = folder / "trade-off.png"
         draw_trade_off(study, trials, path, of_training)
         done.append(Figure(path, _trade_off_caption(study)))
+    found = importances(study, cells)
+    if found:
+        path = folder / "importance.png"
+        draw_importances(study, found, path, of_training)
+        done.append(Figure(path, IMPORTANCE))
+    done += _of_images(study, cells, rows, columns, folder)
     for strip, column in strips:
         path = folder / f"strip-{label_of(strip.benchmark)}.png"
         draw_strip(strip, path, caution(cells, rows, [strip.benchmark]))
@@ -52,6 +63,61 @@ def draw_figures(
         draw_curves(study, curves, path, of_training)
         done.append(Figure(path, _curves_caption(curves)))
     return done, why
+
+
+def _of_images(
+    study: Study,
+    cells: Sequence[Cell],
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    folder: Path,
+) -> list[Figure]:
+    """Draws paired differences, agreement of metrics and VIQET's features, each where there is
+    enough to see."""
+    done = []
+    of_sets = caution(cells, rows, study.benchmark_keys())
+    first = [told[0] for told in score_columns(study, columns)]
+    if beside := differences(rows, first, means_of(rows, first)):
+        draw_differences(study, beside, folder / "differences.png", of_sets)
+        done.append(Figure(folder / "differences.png", _differences_caption(beside)))
+    if alike := agreements(columns, means_of(rows, columns)):
+        draw_agreements(study, alike, folder / "agreement.png", of_sets)
+        done.append(Figure(folder / "agreement.png", _agreement_caption(alike)))
+    place = next((c.place for c in columns if c.metric.startswith("viqet.")), None)
+    if place is not None:
+        mine = [c for c in columns if c.place == place and c.metric.startswith("viqet.")]
+        draw_features(study, rows, mine, means_of(rows, mine), folder / "viqet.png", of_sets)
+        done.append(Figure(folder / "viqet.png", f"VIQET's features on {place}, mean over images."))
+    return done
+
+
+IMPORTANCE = (
+    "Importance of the swept parameters: the share of an objective's variance over the search "
+    "space that each explains by itself (Optuna's fANOVA, a forest of 64 trees on the finished "
+    "trials). Few trials tell little."
+)
+
+
+def _differences_caption(found: Sequence[Differences]) -> str:
+    more = [
+        f"{one.left_out} further methods on {one.column.place}" for one in found if one.left_out
+    ]
+    return (
+        "Each method less the best one of the set on the same images: a line for each image, the "
+        f"dot their mean, the bar its 95 % paired bootstrap interval.{_without(more)}"
+    )
+
+
+def _agreement_caption(found: Sequence[Agreement]) -> str:
+    apart = [
+        f"{one.dataset}: {one.apart[0].title} and {one.apart[1].title} agree least, most of all on "
+        + ", ".join(f"{image} ({value:+.2f})" for image, value in one.worst)
+        for one in found
+    ]
+    return (
+        "Spearman's rank correlation of two metrics over the methods, on each image, and the mean "
+        f"over images; 1: the same order, -1: the opposite. {'. '.join(apart)}."
+    )
 
 
 def _response_caption(study: Study, response: Response) -> str:

@@ -1,0 +1,111 @@
+"""Draws bars: importance of parameters, features of VIQET."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from bench.report.figures.style import (
+    COLOURS,
+    HEADING,
+    HEADING_LINE,
+    colour_of,
+    heading_lines,
+    house_style,
+    make_canvas,
+    save,
+)
+from bench.report.importance import Importance
+from bench.report.rows import Row
+from bench.report.scores import Column, metric_title
+from bench.report.stats import Mean
+from bench.study.fields import Study
+
+BAR = 0.24
+LETTER = 0.068
+ACROSS = 3
+
+
+def draw_importances(study: Study, found: Sequence[Importance], path: Path, caution: str) -> None:
+    """Draws a panel for each method and objective, the most important parameter first."""
+    place = study.select.dataset if study.select else ""
+    title = f"{study.name}: what decides the objectives on {place} (selection){caution}"
+    panels = [
+        (
+            f"{one.method}, {metric_title(one.objective)}, {one.trials} trials",
+            [(name, share, COLOURS[0]) for name, share in one.shares.items()],
+        )
+        for one in found
+    ]
+    _draw(title, panels, "share of the variance", path)
+
+
+def draw_features(
+    study: Study, rows: Sequence[Row], columns: Sequence[Column],
+    means: Sequence[Sequence[Mean | None]], path: Path, caution: str,
+) -> None:  # fmt: skip
+    """Draws a panel for each of VIQET's features of the first set, a bar for each method."""
+    methods = list(study.methods)
+    panels = []
+    for k, column in enumerate(columns):
+        bars = [
+            (row.label, mean.value, colour_of(methods, row.method))
+            for row, mean in zip(rows, (m[k] for m in means), strict=True)
+            if mean and math.isfinite(mean.value)
+        ]
+        panels.append((f"{column.place}, {column.title.removeprefix('viqet.')}", bars))
+    _draw(f"{study.name}: VIQET's features{caution}", [p for p in panels if p[1]], "", path)
+
+
+def _draw(
+    title: str,
+    panels: Sequence[tuple[str, Sequence[tuple[str, float, str]]]],
+    label: str,
+    path: Path,
+) -> None:
+    columns = min(ACROSS, len(panels))
+    names = max(len(name) for _, bars in panels for name, _, _ in bars) * LETTER + 0.15
+    each, most = names + 2.2, max(len(bars) for _, bars in panels)
+    rows, tall = math.ceil(len(panels) / columns), BAR * most + 0.85
+    width = columns * each + 0.2
+    heading = heading_lines(title, width)
+    head = 0.2 + HEADING_LINE * len(heading)
+    total = head + rows * tall
+    with house_style():
+        figure = make_canvas(width, total)
+        figure.text(
+            0.015,
+            1 - 0.08 / total,
+            "\n".join(heading),
+            fontsize=HEADING,
+            va="top",
+            linespacing=1.15,
+        )
+        for k, (name, bars) in enumerate(panels):
+            row, column = divmod(k, columns)
+            high, top = BAR * len(bars), head + row * tall + 0.3
+            box = (
+                (column * each + names) / width,
+                1 - (top + high) / total,
+                1.95 / width,
+                high / total,
+            )
+            _draw_bars(figure.add_axes(box), name, bars, label)
+        save(figure, path)
+
+
+def _draw_bars(axes: Axes, title: str, bars: Sequence[tuple[str, float, str]], label: str) -> None:
+    axes.set_title(title, loc="left", color="#444444")
+    places = range(len(bars))
+    axes.barh(places, [v for _, v, _ in bars], color=[c for *_, c in bars], height=0.66)
+    for place, (_, value, _) in zip(places, bars, strict=True):
+        axes.annotate(f"{value:.3g}", (value, place), (3, 0), textcoords="offset points",
+                      va="center", fontsize=7.5)  # fmt: skip
+    axes.set_yticks(places, [name for name, _, _ in bars])
+    axes.set_ylim(len(bars) - 0.5, -0.5)
+    axes.set_xlim(0, 1.18 * max(*(v for _, v, _ in bars), 1e-9))
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.tick_params(axis="y", length=0)

@@ -1,0 +1,131 @@
+"""Draws what single images say: paired differences, and how alike metrics rank."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from bench.measure.metrics import metric
+from bench.report.figures.style import (
+    COLOURS,
+    HEADING,
+    HEADING_LINE,
+    heading_lines,
+    house_style,
+    make_canvas,
+    save,
+)
+from bench.report.images import Agreement, Differences
+from bench.study.fields import Study
+
+ACROSS = 2
+LETTER = 0.068
+"""Inches of a small letter."""
+
+
+def draw_differences(study: Study, found: Sequence[Differences], path: Path, caution: str) -> None:
+    """Draws a panel for each set: a line for each method, a dot for each image."""
+    columns = min(ACROSS, len(found))
+    names = max(len(d.label) for one in found for d in one.rows) * LETTER + 0.15
+    heights = [
+        0.85 + 0.26 * max(len(one.rows) for one in found[k : k + columns])
+        for k in range(0, len(found), columns)
+    ]
+    width = columns * (names + 3.0) + 0.2
+    heading = heading_lines(
+        f"{study.name}: each method beside the best, image by image{caution}", width
+    )
+    head = 0.2 + HEADING_LINE * len(heading)
+    with house_style():
+        figure = make_canvas(width, sum(heights) + head)
+        total = sum(heights) + head
+        figure.text(
+            0.015,
+            1 - 0.08 / total,
+            "\n".join(heading),
+            fontsize=HEADING,
+            va="top",
+            linespacing=1.15,
+        )
+        for k, one in enumerate(found):
+            row, column = divmod(k, columns)
+            high = 0.26 * len(one.rows)
+            top = head + sum(heights[:row]) + 0.28
+            box = ((column * (names + 3.0) + names) / width, 1 - (top + high) / total,
+                   2.85 / width, high / total)  # fmt: skip
+            _draw_differences(figure.add_axes(box), one)
+        save(figure, path)
+
+
+def _draw_differences(axes: Axes, one: Differences) -> None:
+    facts = metric(one.column.metric)
+    unit = f", {facts.unit}" if facts.unit else ""
+    count = len(one.rows[0].values)
+    axes.set_title(f"{one.column.place}, {count} images", loc="left", color="#444444")
+    axes.set_xlabel(f"{one.column.title} beside {one.best}{unit} (right: better)")
+    axes.axvline(0, color="#666666", lw=0.9)
+    for k, row in enumerate(one.rows):
+        axes.plot(row.values, np.full(count, k), ls="", marker="|", ms=8, mew=0.8,
+                  color=COLOURS[0], alpha=max(0.15, min(0.7, 12 / count)))  # fmt: skip
+        if row.interval is not None:
+            axes.plot(row.interval, [k, k], color=COLOURS[1], lw=2.2, solid_capstyle="butt")
+        axes.plot(row.values.mean(), k, marker="o", ms=5, color=COLOURS[1], mec="white", mew=0.6)
+    axes.set_yticks(range(len(one.rows)), [row.label for row in one.rows])
+    axes.set_ylim(len(one.rows) - 0.5, -0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.tick_params(axis="y", length=0)
+
+
+def draw_agreements(study: Study, found: Sequence[Agreement], path: Path, caution: str) -> None:
+    """Draws a matrix for each set."""
+    columns = min(ACROSS, len(found))
+    names = max(len(c.title) for one in found for c in one.columns) * LETTER + 0.15
+    side = 0.55 * max(len(one.columns) for one in found)
+    each = names + side + 0.3
+    rows = math.ceil(len(found) / columns)
+    width = columns * each + 0.2
+    heading = heading_lines(f"{study.name}: how alike metrics rank the methods{caution}", width)
+    head = 0.2 + HEADING_LINE * len(heading)
+    tall = side + names + 0.45
+    total = head + rows * tall
+    with house_style():
+        figure = make_canvas(width, total)
+        figure.text(
+            0.015,
+            1 - 0.08 / total,
+            "\n".join(heading),
+            fontsize=HEADING,
+            va="top",
+            linespacing=1.15,
+        )
+        for k, one in enumerate(found):
+            row, column = divmod(k, columns)
+            mine = 0.55 * len(one.columns)
+            top = head + row * tall + 0.3
+            box = (
+                (column * each + names) / width,
+                1 - (top + mine) / total,
+                mine / width,
+                mine / total,
+            )
+            _draw_agreement(figure.add_axes(box), one)
+        save(figure, path)
+
+
+def _draw_agreement(axes: Axes, one: Agreement) -> None:
+    names = [column.title for column in one.columns]
+    axes.set_title(f"{one.dataset}, {one.methods} methods, {one.images} images", loc="left",
+                   color="#444444", fontsize=8.5)  # fmt: skip
+    axes.imshow(one.correlation, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
+    for (i, j), value in np.ndenumerate(one.correlation):
+        ink = "white" if abs(value) > 0.65 else "black"
+        axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color=ink)
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
