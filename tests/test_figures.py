@@ -380,6 +380,9 @@ def test_a_grid_without_selection_gets_response_strip_and_curves(
         with Image.open(written[f"figures/{name}.png"]) as file:
             assert min(file.size) > 100 and np.asarray(file.convert("L")).std() > 5
     text = written["table.md"].read_text()
+    papers = render(study, cells, tmp_path / "pictures", tmp_path / "out", formats=("pdf",))
+    assert [n for n in papers if n.endswith(".pdf")] == [f"figures/{name}.pdf" for name in names]
+    assert all(p.read_bytes()[:5] == b"%PDF-" for n, p in papers.items() if n.endswith(".pdf"))
     assert "Left out: original: the same picture as HR." in text
     assert "2 of 3 trials, whose stages are all in another's" in text
     assert "over the last 2 updates" in text

@@ -22,6 +22,7 @@ from bench.report.tables import make_tables, means_of
 from bench.study.fields import Study
 
 FORMATS = ("md", "tex", "csv", "html")
+ALL = (*FORMATS, "pdf")
 
 
 def render(
@@ -36,7 +37,8 @@ def render(
     """Writes the report into `out` and returns what was written, by its name below `out`.
 
     `csv` stands for scores.csv, scores.parquet and trials.csv, and for published.csv where the
-    study names papers to compare with. Figures belong to md and html.
+    study names papers to compare with. Figures belong to md and html, and to pdf, which draws them
+    for papers beside.
     `pictures` holds `<cell.file_name>/<dataset>/<image>.png` for the first seed and
     `reference/<dataset>/<image>.png`; without them the strips are left out and the report says so.
     mixed: scores of one set under several protocols may stand in one table, marked; a study that
@@ -52,16 +54,18 @@ def render(
     columns = columns_of(study, cells)
     if not mixed:
         _refuse_mixture(columns)
-    drawn = bool({"md", "html"} & set(formats))
+    drawn = bool({"md", "html", "pdf"} & set(formats))
     with place.drafts() as drafts:
         figures: list[Figure] = []
         absent: list[str] = []
         seen: list[Compared] = []
         if drawn:
-            from bench.report.figures import draw_figures  # matplotlib: tables alone must not wait
+            # matplotlib: tables alone must not wait
+            from bench.report.figures import draw_figures, pdf_too
 
             strips, absent = make_strips(study, rows, columns, pictures)
-            figures, why = draw_figures(study, cells, rows, columns, strips, drafts / "figures")
+            with pdf_too("pdf" in formats):
+                figures, why = draw_figures(study, cells, rows, columns, strips, drafts / "figures")
             absent += why
             if "html" in formats:
                 seen, why = compared(strips)
@@ -90,7 +94,8 @@ def render(
             if papers:
                 write_comparison(study, cells, papers, drafts / "published.csv")
         written = place.take(drafts, figures=drawn)
-    order = [*(f"figures/{f.path.name}" for f in figures), *names_of(study, formats), "earlier"]
+    drawings = (path for f in figures for path in (f.path, f.path.with_suffix(".pdf")))
+    order = [*(f"figures/{p.name}" for p in drawings), *names_of(study, formats), "earlier"]
     return {name: written[name] for name in order if name in written}
 
 
@@ -148,8 +153,8 @@ def _refuse_mixture(columns: Sequence[Column]) -> None:
 
 
 def _check_formats(formats: Sequence[str]) -> None:
-    if wrong := [name for name in formats if name not in FORMATS]:
-        raise BenchError("\n".join(unknown("report format", name, FORMATS) for name in wrong))
+    if wrong := [name for name in formats if name not in ALL]:
+        raise BenchError("\n".join(unknown("report format", name, ALL) for name in wrong))
 
 
 def _write_scores(cells: list[Cell], out: Path) -> None:

@@ -10,6 +10,7 @@ from bench.report.figures.crops import draw_strip
 from bench.report.figures.curves import OUTSIDE, draw_curves
 from bench.report.figures.images import draw_agreements, draw_differences
 from bench.report.figures.response import draw_response
+from bench.report.figures.style import pdf_too
 from bench.report.figures.trade_off import draw_trade_off
 from bench.report.images import Agreement, Differences, agreements, differences
 from bench.report.importance import importances
@@ -21,6 +22,8 @@ from bench.report.series import Response, make_responses, make_trials
 from bench.report.strip import Strip, score_columns
 from bench.report.tables import means_of
 from bench.study.fields import Study
+
+__all__ = ["draw_figures", "pdf_too"]
 
 
 def draw_figures(
