@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.measure.metrics import metric
-from bench.report.paired import interval
+from bench.report.paired import interval, ranks_of
 from bench.report.rows import Row
 from bench.report.scores import Column
 from bench.report.stats import Mean
@@ -101,8 +101,6 @@ def agreements(
 def _agreement(
     place: str, columns: Sequence[Column], table: Sequence[Sequence[Mean]], images: Sequence[str]
 ) -> Agreement:
-    from scipy.stats import rankdata  # type: ignore[import-untyped]  # ships no types
-
     signs = [1 if metric(c.metric).direction == "higher" else -1 for c in columns]
     scores = np.array(
         [
@@ -110,7 +108,8 @@ def _agreement(
             for row in table
         ]
     )  # (methods, metrics, images)
-    ranks = rankdata(np.round(scores, 9), axis=0)
+    lines = np.round(scores, 9).reshape(len(scores), -1).T  # one for each metric and image
+    ranks = ranks_of(lines).T.reshape(scores.shape)
     centred = ranks - ranks.mean(axis=0)
     norm = np.sqrt((centred**2).sum(axis=0))
     with np.errstate(invalid="ignore", divide="ignore"):  # all methods equal on an image

@@ -33,9 +33,7 @@ def importances(study: Study, cells: Sequence[Cell]) -> list[Importance]:
     trials = by_trial(cells)
     found = []
     for method, section in study.methods.items():
-        ranges = {
-            n: r for n, r in section.ranges.items() if r.values() is None or len(r.values()) > 1
-        }
+        ranges = {name: found for name, found in section.ranges.items() if _varies(found)}
         mine = [group for (name, _), group in trials.items() if name == method]
         if len(ranges) < 2 or len(mine) < FEWEST:
             continue
@@ -50,6 +48,11 @@ def importances(study: Study, cells: Sequence[Cell]) -> list[Importance]:
             if len(points) >= FEWEST and len({value for _, value in points}) > 1:
                 found.append(Importance(method, objective, _shares(ranges, points), len(points)))
     return found
+
+
+def _varies(found: Range) -> bool:
+    values = found.values()
+    return values is None or len(values) > 1
 
 
 def _shares(
@@ -78,4 +81,4 @@ def _distribution(found: Range) -> Any:
     if found.kind == "int":
         step = 1 if found.log else found.step
         return IntDistribution(int(found.low), int(found.high), log=found.log, step=step)
-    return CategoricalDistribution(found.values())
+    return CategoricalDistribution(found.values() or ())
