@@ -154,6 +154,31 @@ def ledger(formats: str, out: Path | None, as_json: bool) -> int:
 
 @click.command()
 @click.argument("study")
+@click.option("--out", type=PATH, help="The file [NAME.bench.zip].")
+def export(study: str, out: Path | None) -> int:
+    """Writes a swept STUDY into one file, for another machine.
+
+    In it are the records, the report, and the pictures that the report shows; no weights, no data.
+    """
+    from bench.report.archive import export_study
+
+    click.echo(export_study(study_name(study), out))
+    return 0
+
+
+@click.command(name="import")
+@click.argument("file", type=PATH)
+def import_(file: Path) -> int:
+    """Takes in a study that `bench export` has written to FILE."""
+    from bench.report.archive import import_study
+
+    name, new = import_study(file)
+    click.echo(f"{name}: {new} new records. Its tables and figures: bench report {name}")
+    return 0
+
+
+@click.command()
+@click.argument("study")
 @click.argument("method")
 @click.argument("dataset")
 @click.argument("metric")
