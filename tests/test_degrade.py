@@ -8,11 +8,13 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from bench.data.degrade import (
     DEGRADATIONS,
     blur,
     down_up,
+    find_degradation,
     imresize,
     imresize_float,
     jpeg,
@@ -169,3 +171,16 @@ def test_the_stand_in_for_the_unknown_track_blurs_and_adds_three_levels_of_noise
         DEGRADATIONS[n](rows, 4, 1)[4:-4].mean(axis=0) for n in ("blur_noise", "bicubic")
     )
     assert blurred[8:-8].std() / sharp[8:-8].std() == pytest.approx(0.735, abs=0.01)
+
+
+def test_a_blur_may_carry_its_sigma() -> None:
+    """Against SciPy's Gaussian, cut off at three pixels as a kernel of 7x7 is."""
+    hr = np.random.default_rng(0).integers(0, 256, (40, 32, 3), dtype=np.uint8)
+    small = imresize(hr, 0.5).astype(float)
+    for name, sigma in (("bicubic_blur", 1.6), ("bicubic_blur@0.8", 0.8), ("bicubic_blur@3", 3)):
+        blurred = find_degradation(name)
+        assert blurred is not None
+        expected = gaussian_filter(small, sigma, mode="nearest", radius=3, axes=(0, 1))
+        assert np.abs(blurred(hr, 2, 0) - expected).max() <= 0.5 + 1e-6
+    for wrong in ("bicubic_blur@0", "bicubic_blur@3.1", "bicubic_blur@", "bicubic@1.2"):
+        assert find_degradation(wrong) is None, wrong

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
@@ -178,10 +179,10 @@ def _bicubic(hr: Image, scale: int, seed: int) -> Image:
     return imresize(hr, 1 / scale)
 
 
-def _bicubic_blur(hr: Image, scale: int, seed: int) -> Image:
+def _bicubic_blur(hr: Image, scale: int, seed: int, sigma: float = 1.6) -> Image:
     """NIMA-SR's de-blurring: bicubic LR under a Gaussian. It gives no width; 7x7, sigma 1.6 are
     those of the BD degradation (Zhang et al., Learning a Single CNN SR Network, CVPR 2018)."""
-    return blur(imresize(hr, 1 / scale), sigma=1.6, size=7)
+    return blur(imresize(hr, 1 / scale), sigma=sigma, size=7)
 
 
 def _jpeg_shrunk(
@@ -216,19 +217,41 @@ Degradation = Callable[[Image, int, int], Image]
 
 _JPEG = {"jpeg_lanczos": "lanczos3", "jpeg_bilinear": "linear"}
 
-DEGRADATIONS: dict[str, Degradation] = {
-    "none": _none,
-    "bicubic": _bicubic,
-    "bicubic_blur": _bicubic_blur,
-    **{name: partial(_jpeg_shrunk, kernel=kernel) for name, kernel in _JPEG.items()},
-    "low_light": _low_light,
-    "blur_noise": _blur_noise,
-}
+WIDEST = 3.0
+"""Sigma of a blur, in LR pixels: wider ones a kernel of 7x7 pixels would cut off."""
+
+
+class _Degradations(dict[str, Degradation]):
+    """By name; that of a blur may carry its sigma: bicubic_blur@1.2.
+
+    Entries decide, not this look-up: each has a digest of its own (records/digest.py).
+    """
+
+    def get(  # type: ignore[override]  # one of dict.get's three signatures
+        self, name: str, default: Degradation | None = None
+    ) -> Degradation | None:
+        kind, _, sigma = name.partition("@")
+        if kind == "bicubic_blur" and re.fullmatch(r"\d+(\.\d+)?", sigma):
+            width = float(sigma)
+            return partial(_bicubic_blur, sigma=width) if 0 < width <= WIDEST else default
+        return super().get(name, default)
+
+
+DEGRADATIONS = _Degradations(
+    {
+        "none": _none,
+        "bicubic": _bicubic,
+        "bicubic_blur": _bicubic_blur,
+        **{name: partial(_jpeg_shrunk, kernel=kernel) for name, kernel in _JPEG.items()},
+        "low_light": _low_light,
+        "blur_noise": _blur_noise,
+    }
+)
 
 
 def find_degradation(name: str) -> Degradation | None:
     """Returns the degradation of that name; None if there is none. A name that begins with "jpeg_"
-    may carry the quality, 1 to 100: "jpeg_lanczos:90"."""
+    may carry the quality, 1 to 100: "jpeg_lanczos:90"; a blur its sigma: "bicubic_blur@1.2"."""
     kind, colon, quality = name.partition(":")
     if not colon:
         return DEGRADATIONS.get(kind)

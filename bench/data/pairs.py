@@ -19,7 +19,9 @@ from bench.data.sets import Place, dataset, find, missing, packaged_file, split_
 from bench.data.votes import part_of, read_votes
 from bench.errors import BenchError, unknown
 
-LR_SOURCES = (*DEGRADATIONS, "jpeg_lanczos:QUALITY", "jpeg_bilinear:QUALITY", "unknown")
+LR_SOURCES = (
+    *DEGRADATIONS, "bicubic_blur@SIGMA", "jpeg_lanczos:QUALITY", "jpeg_bilinear:QUALITY", "unknown",
+)  # fmt: skip
 """What `degradation` may be: a function that makes LR from HR, or DIV2K's unknown track, of which
 there are published files alone."""
 
