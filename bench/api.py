@@ -31,6 +31,7 @@ from bench.measure.protocol import protocol as find_protocol
 from bench.measure.protocol import usual_protocol
 from bench.measure.scores import ScoreStore
 from bench.method.contract import Method
+from bench.method.ensemble import SelfEnsemble, ensemble_cost
 from bench.method.faults import faults_told
 from bench.method.loading import build_method, find_method
 from bench.method.published import must_be_given, resolve_weights
@@ -42,6 +43,7 @@ from bench.report.render import check_folder, usual_folder, write_report
 from bench.report.rows import choose_rows
 from bench.study.fields import Study
 from bench.study.size import parse_size
+from bench.study.words import ensemble_text
 from bench.sweep.screen import Screen
 from bench.sweep.speed import Candidate, candidates, failed_speed, rows_of
 from bench.terminal.progress import Lines
@@ -113,18 +115,20 @@ def prepare_method(
     "published:NAME". Raises BenchError where it has to be trained and no weights are given: a
     number from random weights says nothing.
     """
+    asked = parameters.get("scale", scale)
     if "/" in path:
-        own = {k: v for k, v in parameters.items() if k != "scale"}
-        if own or weights:
+        if weights or parameters.keys() - {"scale"}:
             raise BenchError(f"{path}: a trial has its own parameters and weights. Give neither.")
-        method = load_trial(path, parameters.get("scale", scale))
+        method = load_trial(path, asked)
         _refuse_marks(path, method)
     else:
-        method = build_method(find_method(path), parameters, scale)
+        cls = find_method(path)
+        own = {k: v for k, v in parameters.items() if k != "scale" or not cls.takes_scales()}
+        method = build_method(cls, own, scale)
         _refuse_marks(path, method)
         if weights is not None:
-            at = method.hyperparameters.get("scale", scale)
-            load_weights(method, resolve_weights(type(method), str(weights), scale=at))
+            at = method.hyperparameters.get("scale", asked)
+            load_weights(method, resolve_weights(cls, str(weights), scale=at))
         elif must_be_given(method):
             names = "".join(f", --weights published:{name}" for name in method.published)
             train = (
@@ -134,6 +138,7 @@ def prepare_method(
                 f"{path} has no weights, and random ones restore nothing. "
                 f"Give --weights FILE{names}{train}."
             )
+    method = method if asked is None else method.at(asked)
     device = choose_device()
     method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return method
@@ -156,7 +161,7 @@ class Measured:
     """Metric -> why it cannot be computed here."""
     assessors: dict[str, str] = field(default_factory=dict)
     remarks: Sequence[str] = ()
-    """What the method says that a reader must know."""
+    """What the method says that a reader must know, and what its self-ensemble costs."""
 
     def scores(self) -> list[Score]:
         """Returns one row for each image and metric."""
@@ -178,20 +183,22 @@ def measure_method(
     weights: Path | str | None = None,
     protocol: str | None = None,
     degradation: str = "bicubic",
+    ensemble: bool = False,
     limit: int | None = None,
     out: Path | None = None,
     screen: Screen | None = None,
 ) -> Measured:
     """Measures one method at one scale, without a study.
 
-    out: a folder for the restored images. Raises BenchError with every unknown name at once, and
-    for data sets that are not on this machine.
+    ensemble: by its self-ensemble, whose cost stands in the remarks. out: a folder for the restored
+    images. Raises BenchError with every unknown name at once, and for data sets that are not on
+    this machine.
     """
     check_request(datasets, metrics, protocol)
     method = prepare_method(path, parameters or {}, weights, scale)
     return measure(
-        method, datasets, scale, metrics, protocol=protocol, degradation=degradation, limit=limit,
-        out=out, screen=screen, device=str(choose_device()),
+        method, datasets, scale, metrics, protocol=protocol, degradation=degradation,
+        ensemble=ensemble, limit=limit, out=out, screen=screen, device=str(choose_device()),
     )  # fmt: skip
 
 
@@ -216,13 +223,15 @@ def measure(
     *,
     protocol: str | None = None,
     degradation: str = "bicubic",
+    ensemble: bool = False,
     limit: int | None = None,
     out: Path | None = None,
     screen: Screen | None = None,
     device: str = "auto",
 ) -> Measured:
     """Measures a method that is ready to restore. device: of metrics that run a network."""
-    measured, screen = Measured(remarks=method.remarks), screen or Screen()
+    at, measured, screen = method.at(scale), Measured(remarks=method.remarks), screen or Screen()
+    by = SelfEnsemble(at) if ensemble else None
     store = ScoreStore(home() / "store" / "scores.db")
     with Meter(metrics, device=device, store=store) as meter:
         measured.unavailable, measured.assessors = dict(meter.unavailable), labels_of(meter.names)
@@ -230,7 +239,7 @@ def measure(
             benchmark = open_benchmark(dataset, scale, degradation, limit)
             rules = protocol or usual_protocol(dataset, method.task)
             images = {}
-            for image in evaluate(restoring(method.at(scale)), benchmark, meter, rules):
+            for image in evaluate(restoring(at, by), benchmark, meter, rules):
                 if out is not None:
                     write_image(out / label_of(dataset) / f"{image.stem}.png", image.sr)
                 images[image.stem] = image.without_pixels()
@@ -238,6 +247,9 @@ def measure(
             measured.benchmarks.append(benchmark)
             measured.protocols[dataset] = rules
             measured.images[dataset] = [images[pair.stem] for pair in benchmark.pairs]
+        if ensemble:
+            cost = ensemble_text(ensemble_cost(at, measured.benchmarks[0].pairs[0].lr()))
+            measured.remarks = [*measured.remarks, f"Self-ensemble, {cost}."]
     return measured
 
 

@@ -36,7 +36,16 @@ DOORS = {
     "pyiqa": {"bench/measure/metrics/pyiqa.py"},
     "matplotlib": {
         f"bench/report/figures/{name}.py"
-        for name in ("bars", "crops", "curves", "images", "response", "style", "trade_off")
+        for name in (
+            "bars",
+            "crops",
+            "curves",
+            "images",
+            "progress",
+            "response",
+            "style",
+            "trade_off",
+        )
     },
     "seaborn": {"bench/report/figures/style.py"},
     "click": {

@@ -22,6 +22,7 @@ from bench.errors import BenchError
 )
 @WEIGHTS
 @PARAM
+@click.option("--ensemble", is_flag=True, help="The mean of eight orientations.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N images of each set.")
 @click.option("--out", type=PATH, help="Folder for the restored images.")
 @JSON
@@ -34,6 +35,7 @@ def evaluate(
     degradation: str,
     weights: str | None,
     params: tuple[str, ...],
+    ensemble: bool,
     limit: int | None,
     out: Path | None,
     as_json: bool,
@@ -62,6 +64,7 @@ def evaluate(
                 weights=weights,
                 protocol=protocol,
                 degradation=degradation,
+                ensemble=ensemble,
                 limit=limit,
                 out=out / f"x{scale}" if out and len(chosen) > 1 else out,
                 screen=Screen() if as_json else Lines(),

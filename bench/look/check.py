@@ -36,6 +36,7 @@ from bench.study.space import Range
 from bench.train.loop import choose_device
 from bench.train.optimizers import rates
 from bench.train.pixels import find_source, stored_sides
+from bench.train.snapshots import snapshots_of
 
 
 def load_study(file: str | Path, overrides: Iterable[str] = (), strict: bool = False) -> Study:
@@ -299,6 +300,11 @@ class Check:
                 try:
                     shared = stage.seed is not None
                     recipe = lay(layers(stage.recipe, train, row, shared)).filled()
+                    if recipe.average and snapshots_of(train, stage):
+                        raise BenchError(
+                            "snapshots are of the weights themselves, and 'average' is of many. "
+                            "Leave one out."
+                        )
                     rates((stage.trains or method).optimizers(stage), recipe)
                     if recipe.steps is None and recipe.epochs is None:
                         raise BenchError("'steps' is missing, or epochs.")
@@ -357,6 +363,9 @@ class Check:
         swept = {name: ranges for name, ranges in self.ranges.items() if ranges}
         if self.budget is not None:
             self._budget(self.budget, swept)
+        if self.train and self.train.snapshots and not self.given("select"):
+            message = "are measured on the selection set, and 'select' is missing. Leave them out."
+            self.add(("train", "snapshots"), message)
         if self.select is None:
             grid = self.budget is not None and self.budget.sampler == "grid"
             if swept and not self.given("select") and not grid:

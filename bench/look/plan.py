@@ -19,13 +19,22 @@ from bench.measure.metrics import metric
 from bench.method.assessing import Marker
 from bench.method.batch import Batch
 from bench.method.contract import Method
+from bench.method.ensemble import SelfEnsemble
 from bench.method.recipe import Recipe, lay, layers, recipe_of
 from bench.method.restoring import restoring
 from bench.records.store import Store
 from bench.study.fields import MethodSection, Study
 from bench.study.words import duration
 from bench.sweep.driver import default_workers
-from bench.sweep.rows import kind_of, measured_on, methods_of, protocol_of, seeds_of, start_of
+from bench.sweep.rows import (
+    ensembled,
+    kind_of,
+    measured_on,
+    methods_of,
+    protocol_of,
+    seeds_of,
+    start_of,
+)
 from bench.train.loop import choose_device, update
 from bench.train.optimizers import make_optimizers
 from bench.train.plan import Plan
@@ -134,17 +143,21 @@ def _seconds_to_measure(study: Study, name: str, method: Method, scale: int) -> 
     """Seconds to restore and score all images of a trial, by their pixels, from one image: of the
     sets' first ones the smallest, for a large network takes minutes for a large one."""
     names = [d for d, at in measured_on(study, name)[0] if at == scale and not sets.missing(d)]
-    names += [study.select.dataset] if study.select else []
+    if study.select:
+        snapshots = study.train.snapshots if study.train else None
+        names += [study.select.dataset] * (snapshots or 1)
     if not names:
         return 0.0
     opened = partial(open_benchmark, scale=scale, degradation=study.task.degradation)
     method.to(choose_device())
     if method.does("assessment"):
         return _seconds_to_mark(method, [opened(name) for name in names])
-    first = min((opened(name, limit=1) for name in names), key=lambda one: one.pixels)
+    first = min((opened(name, limit=1) for name in {*names}), key=lambda one: one.pixels)
     with Meter(study.evaluate.metrics, device=str(choose_device()), workers=1) as meter:
+        at = method.at(scale)
+        by = SelfEnsemble(at) if ensembled(study, name) else None
         began = time.perf_counter()
-        list(evaluate(restoring(method.at(scale)), first, meter, protocol_of(study, first.name)))
+        list(evaluate(restoring(at, by), first, meter, protocol_of(study, first.name)))
         seconds = time.perf_counter() - began
     return seconds * sum(opened(name).pixels for name in names) / first.pixels
 

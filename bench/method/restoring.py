@@ -85,15 +85,16 @@ def scale_of(method: Method) -> int | None:
     return 1 if known is None and method.task != "super-resolution" else known
 
 
-def restoring(method: Method) -> Callable[[Pair], tuple[Input, Image]]:
+def restoring(method: Method, by: Method | None = None) -> Callable[[Pair], tuple[Input, Image]]:
     """Returns what restores a benchmark's pairs: pair -> (LR, SR as 8 bits).
 
-    It raises NoPicture if the method is at fault.
+    by: what asks the method for its pictures, such as a SelfEnsemble; None: nothing between. It
+    raises NoPicture if the method is at fault.
     """
 
     def restored(pair: Pair) -> tuple[Input, Image]:
         lr = pair.lr()
         with faults_told(method, pair.scale):
-            return lr, np.concatenate(list(bands_of(method, lr)))
+            return lr, np.concatenate(list(bands_of(by or method, lr)))
 
     return restored

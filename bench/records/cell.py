@@ -41,6 +41,16 @@ class Score(NamedTuple):
     """What a reader of the value must be told."""
 
 
+class OnTheWay(NamedTuple):
+    """An objective in the middle of the training of a method's last stage."""
+
+    step: int
+    """Updates made in that stage."""
+    metric: str
+    value: float
+    """Mean over the images of the selection set and the scales that the method serves."""
+
+
 class TrainedStage(BaseModel):
     """How a stage of a trial came about."""
 
@@ -60,7 +70,7 @@ class TrainedStage(BaseModel):
     precision: str
     device: str
     scale: int = 0
-    """That it was trained for, in a study with several; else 0."""
+    """That it was trained for; 0: it serves all scales of its method."""
     target: str = ""
     """Key of what it learned instead of the originals; "": of nothing."""
     pixels: list[str] = []
@@ -69,6 +79,8 @@ class TrainedStage(BaseModel):
     """Each loss that an optimizer minimised, mean of its last LAST_UPDATES values."""
     examined: dict[str, float | str] = {}
     """What the stage's own examination found."""
+    snapshots: list[int] = []
+    """Updates after which its weights were kept, the end apart."""
 
 
 class UsedDataset(BaseModel):
@@ -107,6 +119,9 @@ class Cell(BaseModel):
     """Those of them that the sampler chose."""
     objectives: dict[str, float] = {}
     """Mean of each objective's metric over the selection set."""
+    on_the_way: list[OnTheWay] = []
+    """The same at the snapshots of the training; of trainings at several scales, one after the
+    other."""
     scores: list[Score] = []
     unavailable: dict[str, str] = {}
     """Metric -> why it was not computed. Single images say so in their scores."""
@@ -114,6 +129,8 @@ class Cell(BaseModel):
     """Dataset -> how to get it."""
     skipped: dict[str, str] = {}
     """Benchmark -> why the method was not measured on it."""
+    ensemble: float = 0.0
+    """Times as long as one pass that a picture took by the self-ensemble; 0: one pass it was."""
     datasets: dict[str, UsedDataset] = {}
     """Benchmark -> what was found there. A benchmark is named as `Study.key` does."""
     assessors: dict[str, str] = {}

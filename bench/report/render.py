@@ -14,6 +14,7 @@ from bench.report.page.html import to_html
 from bench.report.page.pictures import Compared, compared
 from bench.report.papers.beside import comparison_sections, write_comparison
 from bench.report.papers.published import load_papers
+from bench.report.progress import progress_section
 from bench.report.provenance import commit, remarks, sections
 from bench.report.rows import choose_rows
 from bench.report.scores import Column, columns_of
@@ -78,6 +79,7 @@ def render(
             with_efficiency(tables, study, rows),
             [
                 *comparison_sections(study, cells, papers),
+                *progress_section(study, rows),
                 *rank_section(rows, columns, means_of(rows, columns)),
                 *(table.scatter for table in tables),
                 *sections(study, cells, rows),

@@ -20,6 +20,7 @@ from bench.report.scores import ARROWS, DASH, Column, cell_values, printed_numbe
 from bench.report.stats import Mean, mean_over_seeds, ranks
 from bench.report.why import Facts, column_facts, row_facts
 from bench.study.fields import Study
+from bench.study.words import ensemble_text
 
 MOST_COLUMNS = 8
 NO_SCATTER = Section("", (), ())
@@ -184,7 +185,9 @@ def _seen(study: Study, cells: Sequence[Cell], dataset: str) -> str:
 
 def _tiny(row: Row) -> str:
     kept = " [kept]" if any(cell.kept for cell in row.cells) else ""
-    return (" [tiny run]" if tiny_runs([row]) else "") + kept
+    cost = max((cell.ensemble for cell in row.cells), default=0.0)
+    ensemble = f" [{ensemble_text(cost)}]" if cost else ""
+    return (" [tiny run]" if tiny_runs([row]) else "") + ensemble + kept
 
 
 def _notes(

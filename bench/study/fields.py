@@ -69,6 +69,9 @@ class TrainSection(RecipeSection):
     """auto: cuda where there is one, else cpu."""
     halve_at: tuple[int, ...] = ()
     """Another word for rate: {halve: [...]}."""
+    snapshots: Annotated[int, Field(ge=2)] | None = None
+    """So many times on the way to its end, evenly, each stage keeps its weights; those of a
+    method's last stage are measured on the selection set."""
 
     @field_validator("halve_at")
     @classmethod
@@ -124,6 +127,9 @@ class EvaluateSection(Section):
             raise wrong(str(error).rstrip(".")) from None
         return value
 
+    ensemble: StrictBool = False
+    """Restores what is reported in eight orientations and takes the mean; the objectives never."""
+
 
 class BudgetSection(Section):
     """How much is tried."""
@@ -178,6 +184,8 @@ class MethodSection(Section):
     """Of a row of pictures that a program makes: see CommandSection, and `program`."""
     datasets: tuple[str, ...] | None = None
     """The sets that this row is measured on; None: all that the study reports."""
+    ensemble: StrictBool = False
+    """As `evaluate.ensemble`, for this row."""
     train: RecipeSection | None = None
     """The recipe of this row's stages, over what the study and the stages say themselves."""
 
@@ -189,7 +197,7 @@ class MethodSection(Section):
     @property
     def decides(self) -> dict[str, Any]:
         """What of the section decides its numbers, as plain values."""
-        without = {"command"} if self.command is None else {"timeout"}
+        without = {"ensemble", "command" if self.command is None else "timeout"}
         return self.model_dump(mode="json", exclude=without)
 
     @property
@@ -269,5 +277,19 @@ class Study(Section):
         """Returns a hash of all that makes two values of a method's objectives comparable."""
         parts = self.model_dump(mode="json", include={"task", "train", "select"})
         budget = self.budget.model_dump(mode="json", exclude={"trials"})
-        text = repr((parts, budget, self.methods[method].decides))
+        text = repr(_as_before((parts, budget, self.methods[method].decides)))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+LATER = ("snapshots",)
+"""Fields of later versions: where they say nothing, a study is what it was without them."""
+
+
+def _as_before(values: Any) -> Any:
+    """Plain values without such fields: a field that is added voids no record."""
+    if isinstance(values, tuple):
+        return tuple(map(_as_before, values))
+    if not isinstance(values, dict):
+        return values
+    said = {k: v for k, v in values.items() if v is not None or k not in LATER}
+    return {k: _as_before(v) for k, v in said.items()}

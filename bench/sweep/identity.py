@@ -18,13 +18,14 @@ from bench.data import sets
 from bench.data.pairs import fingerprint
 from bench.measure.metrics import metric, metric_digest
 from bench.measure.protocol import protocol
+from bench.method.ensemble import SelfEnsemble
 from bench.method.loading import find_method
 from bench.method.restoring import picture_of
 from bench.records.cell import Cell
 from bench.records.digest import code_digest
 from bench.records.store import Store, content_key
 from bench.study.fields import Study
-from bench.sweep.rows import decided_by, kind_of, protocol_of
+from bench.sweep.rows import decided_by, ensembled, kind_of, protocol_of
 from bench.train.loop import choose_device
 from bench.train.pixels import pixels_digest
 from bench.train.planning import loop_digest, method_digest
@@ -70,10 +71,11 @@ class Deciding:
         datasets = [*([study.select.dataset] if study.select else []), *study.evaluate.datasets]
         names = [*(study.select.objectives if study.select else ()), *study.evaluate.metrics]
         protocols = {protocol_of(study, name) for name in datasets}
-        costs = {"pictures", "efficiency", "efficiency_at"}  # decide no score
+        # these decide no score, or stand in the digest of the restoring
+        costs = {"pictures", "efficiency", "efficiency_at", "ensemble"}
         reported = study.evaluate.model_dump(mode="json", exclude=costs)
         return {
-            RESTORING: restoring_digest(),
+            RESTORING: restoring_digest(ensembled(study, method)),
             REPORTED: content_key({"row": study.methods[method].datasets, **reported}),
             **{f"images of {name}": self._images(name) for name in datasets},
             **{f"metric {name}": self._metric(name) for name in names},
@@ -93,9 +95,9 @@ class Deciding:
 
 
 @cache
-def restoring_digest() -> str:
+def restoring_digest(ensemble: bool) -> str:
     """Returns a hash of the code between a trained method and its restored 8-bit picture."""
-    return code_digest(picture_of)
+    return code_digest(picture_of, *([SelfEnsemble] if ensemble else []))
 
 
 def rules_of(name: str) -> str:

@@ -40,9 +40,15 @@ def kind_of(section: MethodSection) -> Kind:
 
 
 def scales_of(study: Study, name: str) -> tuple[int, ...]:
-    """Returns the scales that a row is measured at: those of the study, or its own one."""
-    own = study.methods[name].fixed.get("scale")
-    return tuple(s for s in study.task.scales if own in (None, s))
+    """Returns the scales that a row is measured at: those of the study, or its own ones."""
+    fixed = study.methods[name].fixed
+    own = [fixed["scale"]] if "scale" in fixed else fixed.get("scales", study.task.scales)
+    return tuple(s for s in study.task.scales if s in own)
+
+
+def ensembled(study: Study, name: str) -> bool:
+    """Returns whether a row is reported by its self-ensemble."""
+    return study.evaluate.ensemble or study.methods[name].ensemble
 
 
 def measured_on(study: Study, name: str) -> tuple[list[tuple[str, int]], dict[str, str]]:
@@ -54,7 +60,7 @@ def measured_on(study: Study, name: str) -> tuple[list[tuple[str, int]], dict[st
         if section.datasets is not None and dataset not in section.datasets:
             skipped[key] = f"the study measures {name} on {', '.join(section.datasets)} alone"
         elif scale not in scales:
-            skipped[key] = f"{name} is of scale {section.fixed.get('scale')} alone"
+            skipped[key] = f"{name} is of scale {', '.join(map(str, scales))} alone"
         else:
             chosen.append((dataset, scale))
     return chosen, skipped

@@ -8,7 +8,7 @@ import io
 import math
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -32,15 +32,17 @@ from bench.measure.protocol import protocol
 from bench.measure.scores import ScoreStore
 from bench.method.assessing import Marker
 from bench.method.contract import Method
+from bench.method.ensemble import SelfEnsemble, ensemble_cost
 from bench.method.faults import gpu_is_lost
 from bench.method.restoring import restoring
-from bench.records.cell import Cell, Score, TrainedStage, UsedDataset, label_of
+from bench.records.cell import Cell, OnTheWay, Score, TrainedStage, UsedDataset, label_of
 from bench.records.store import Store
 from bench.study.fields import Study
 from bench.sweep.command import CommandFailed, Program
 from bench.sweep.identity import environment
 from bench.sweep.job import Done, Event, Halt, Job, Lost, Report, Scored, Strip
 from bench.sweep.rows import (
+    ensembled,
     kind_of,
     measured_on,
     methods_of,
@@ -50,7 +52,7 @@ from bench.sweep.rows import (
     start_of,
 )
 from bench.train.loop import MARKS, Progress, choose_device
-from bench.train.stages import load_stages, train_stages
+from bench.train.stages import load_stages, on_the_way, train_stages
 
 STRIPS = 3  # sample pictures of each set that go into the run's record
 STRIP = 160  # their side in HR pixels
@@ -70,10 +72,12 @@ class Result:
     remarks: list[str] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
     objectives: dict[str, float] = field(default_factory=dict)
+    on_the_way: list[OnTheWay] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     unavailable: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    ensemble: float = 0.0
     datasets: dict[str, UsedDataset] = field(default_factory=dict)
     assessors: dict[str, str] = field(default_factory=dict)
     examined: dict[str, dict[str, float | str]] = field(default_factory=dict)
@@ -138,7 +142,7 @@ def _train_and_measure(job: Job, result: Result) -> Iterator[Event]:
             if kind == "command":
                 source = Program(section.program, Store(job.store), result.remarks, result.made)
             for scale in scales_of(study, job.method):
-                yield from _measure_scale(job, scale, source, meter, result, objectives)
+                yield from _measure_scale(job, scale, source, meter, result)
         else:
             yield from _with_methods(job, device, meter, result, objectives)
         result.objectives = {name: fmean(values) for name, values in objectives.items()}
@@ -158,18 +162,43 @@ def _with_methods(
     for scales, method in methods_of(study, job.method, job.swept, job.seed):
         result.parameters, result.remarks = method.hyperparameters, list(method.remarks)
         yield from _train(job, method, scales[0], device, meter, result)
+        if study.select is not None and result.stages:
+            result.on_the_way += _on_the_way(job, method, scales, device, meter, result.stages[-1])
         for scale in scales:
-            source = partial(_reported, method.at(scale))
-            yield from _measure_scale(job, scale, source, meter, result, objectives)
+            if study.select is not None:
+                means = _objectives(study, scale, _shown(method.at(scale)), meter)
+                for name, value in means.items():
+                    objectives.setdefault(name, []).append(value)
+            source = partial(_reported, job, method.at(scale), result)
+            yield from _measure_scale(job, scale, source, meter, result)
     if len(study.task.scales) > 1:
         result.parameters = {k: v for k, v in result.parameters.items() if k != "scale"}
 
 
-def _reported(method: Method, benchmark: Benchmark) -> Source:
-    return _shown(method)
+def _on_the_way(
+    job: Job,
+    method: Method,
+    scales: Sequence[int],
+    device: torch.device,
+    meter: Meter,
+    stage: TrainedStage,
+) -> Iterator[OnTheWay]:
+    """The objectives at each snapshot of the last stage; then its end's weights are back."""
+    for step in on_the_way(method, stage, Store(job.store), device):
+        means = [_objectives(job.study, s, _shown(method.at(s)), meter) for s in scales]
+        for name in means[0]:
+            yield OnTheWay(step, name, fmean(mean[name] for mean in means))
+
+
+def _reported(job: Job, method: Method, result: Result, benchmark: Benchmark) -> Source:
+    if method.does("assessment") or not ensembled(job.study, job.method):
+        return _shown(method)
+    result.ensemble = result.ensemble or ensemble_cost(method, benchmark.pairs[0].lr())
+    return restoring(method, SelfEnsemble(method))
 
 
 def _shown(method: Method) -> Source:
+    """What restores with a method, or marks, in one pass."""
     return Marker(method) if method.does("assessment") else restoring(method)
 
 
@@ -211,14 +240,8 @@ def _measure_scale(
     source: Callable[[Benchmark], Source],
     meter: Meter,
     result: Result,
-    objectives: dict[str, list[float]],
 ) -> Iterator[Event]:
-    study = job.study
-    if study.select is not None and kind_of(study.methods[job.method]) not in UNCHOSEN:
-        selection = open_benchmark(study.select.dataset, scale, study.task.degradation)
-        for name, value in _objectives(study, scale, source(selection), meter).items():
-            objectives.setdefault(name, []).append(value)
-    for dataset, at in measured_on(study, job.method)[0]:
+    for dataset, at in measured_on(job.study, job.method)[0]:
         if at == scale:
             yield from _measure(job, dataset, scale, source, meter, result)
 

@@ -9,6 +9,7 @@ __all__ = [
     "pixels",
     "plan",
     "planning",
+    "snapshots",
     "stages",
     "targets",
     "trained",

@@ -20,6 +20,7 @@ from bench.train.loop import choose_device, choose_precision, run_steps
 from bench.train.optimizers import rates
 from bench.train.pixels import Source, find_source, pixels_digest
 from bench.train.plan import Plan
+from bench.train.snapshots import snapshots_of
 from bench.train.targets import write_targets
 
 
@@ -94,6 +95,7 @@ def _plan(
         "pixels": [] if batches else pixels_digest(filled["degradation"]),
         "data": batches.fingerprint if batches else [source.fingerprint for source in sources],
         "augment": stage.augment,
+        **({"snapshots": kept} if (kept := snapshots_of(train, stage)) else {}),
     }
     key = _key_of(determines, "depends")
     target = _target_key(stage, determines, sources)

@@ -19,6 +19,7 @@ from bench.train.curves import History
 from bench.train.loop import Note, Progress, choose_device, run_steps
 from bench.train.plan import Plan
 from bench.train.planning import initialise, plan_stages
+from bench.train.snapshots import Snapshots, name_of, snapshots_of, steps_of
 
 Trained = Iterator[Progress | Note]
 
@@ -50,6 +51,7 @@ def train_stages(
     begins_from = start.digest if start else ""
     plans = plan_stages(method, task, train, seed, row, store=store, begins_from=begins_from)
     initialise(method, plans, seed)
+    scale = 0 if method.takes_scales() else task.scales[0]
     if start is not None:
         start.load(method)
     for plan in plans:
@@ -63,12 +65,13 @@ def train_stages(
                         yield Note(f"stage {plan.stage.name} ({plan.key}): damaged in the store")
                     yield Note(f"stage {plan.stage.name} ({plan.key}): training {plan.steps} steps")
                     try:
-                        yield from _train_and_store(plan, device, store)
+                        kept = steps_of(plan.steps, snapshots_of(train, plan.stage) or 1)
+                        yield from _train_and_store(plan, device, store, kept)
                     except Diverged as error:
                         raise Diverged(f"{error}{_kept(trained)}") from error
         yield from (Note(f"waited for stage {plan.stage.name} of process {p}") for p in holders)
         record = _load_stage(plan, store, device, reused)
-        trained.append(record.model_copy(update={"scale": task.scales[0]}))
+        trained.append(record.model_copy(update={"scale": scale}))
     method.eval()
 
 
@@ -110,11 +113,27 @@ def load_stages(
     method.eval()
 
 
-def load_weights_of(owner: Method, entry: Path, device: torch.device) -> None:
-    """Puts a stored stage's weights into the method, or part of one, that it trained."""
-    state = torch.load(entry / "weights.pth", map_location=device, weights_only=True)
+def load_weights_of(
+    owner: Method, entry: Path, device: torch.device, name: str = "weights.pth"
+) -> None:
+    """Puts a stored stage's weights, or a snapshot's, into the method, or part of one, that it
+    trained."""
+    state = torch.load(entry / name, map_location=device, weights_only=True)
     owner.load_state_dict(state)
     owner.eval()  # so that a part just trained and one from the store do the same
+
+
+def on_the_way(
+    method: Method, record: TrainedStage, store: Store, device: torch.device
+) -> Iterator[int]:
+    """Yields the update of each snapshot of a method's last stage, with its weights in the method;
+    afterwards those of the end are back."""
+    owner, entry = method.stages()[-1].trains or method, store.entry("stages", record.key)
+    for step in record.snapshots:
+        load_weights_of(owner, entry, device, name_of(step))
+        yield step
+    if record.snapshots:
+        load_weights_of(owner, entry, device)
 
 
 def stage_history(store: Store, key: str) -> History:
@@ -123,14 +142,18 @@ def stage_history(store: Store, key: str) -> History:
     return [(step, losses) for step, losses in rows]
 
 
-def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
-    checkpoint = store.scratch("stages", plan.key) / "checkpoint.pth"
+def _train_and_store(
+    plan: Plan, device: torch.device, store: Store, kept: Sequence[int]
+) -> Trained:
+    scratch = store.scratch("stages", plan.key)
     if plan.stage.begins_from is not None:
         plan.owner.load_state_dict(plan.stage.begins_from.state_dict())
     if not all(source.is_in(store) for source in plan.sources):
         yield Note(f"decoding the images of {plan.dataset}, once for all trainings")
     with opened_batches(plan, device, store) as batches:
-        history, curves, seconds = yield from run_steps(plan, batches, checkpoint)
+        snapshots = Snapshots(batches, plan.owner, kept, scratch)
+        trained = run_steps(plan, snapshots, scratch / "checkpoint.pth")
+        history, curves, seconds = yield from trained
     optimizers = plan.owner.optimizers(plan.stage)
     record = TrainedStage(
         name=plan.stage.name,
@@ -149,12 +172,14 @@ def _train_and_store(plan: Plan, device: torch.device, store: Store) -> Trained:
             if name in curves and not np.isnan(curves[name][-LAST_UPDATES:]).all()
         },
         examined=_examine(plan),
+        snapshots=list(kept),
     )
 
     def write(folder: Path) -> None:
         # given a path, torch writes by itself and does not say when the disk is full
         with open(folder / "weights.pth", "wb") as file:
             torch.save(plan.owner.state_dict(), file)
+        snapshots.copy_to(folder)
         (folder / "stage.json").write_text(record.model_dump_json(), encoding="utf-8")
         (folder / "history.json").write_text(json.dumps(history), encoding="utf-8")
         with open(folder / "losses.npz", "wb") as file:

@@ -9,12 +9,14 @@ from bench.report.figures.bars import draw_features, draw_importances
 from bench.report.figures.crops import draw_strip
 from bench.report.figures.curves import OUTSIDE, draw_curves
 from bench.report.figures.images import draw_agreements, draw_differences
+from bench.report.figures.progress import draw_progress
 from bench.report.figures.response import draw_response
 from bench.report.figures.style import pdf_too
 from bench.report.figures.trade_off import draw_trade_off
 from bench.report.images import Agreement, Differences, agreements, differences
 from bench.report.importance import importances
 from bench.report.markup import Figure
+from bench.report.progress import Progress, make_progress
 from bench.report.provenance import caution
 from bench.report.rows import Row, objective_names
 from bench.report.scores import Column
@@ -60,6 +62,10 @@ def draw_figures(
         path = folder / f"strip-{label_of(strip.benchmark)}.png"
         draw_strip(strip, path, caution(cells, rows, [strip.benchmark]))
         done.append(Figure(path, _strip_caption(strip, column.place)))
+    if progress := make_progress(study, rows, load_losses):
+        path = folder / "on-the-way.png"
+        draw_progress(study, progress, path, of_training)
+        done.append(Figure(path, _progress_caption(study, progress)))
     trainings, why = make_curves(rows, load_losses)
     for curves in trainings:
         path = folder / f"curves-{curves.method}.png"
@@ -149,6 +155,16 @@ def _strip_caption(strip: Strip, place: str) -> str:
     return (
         f"{where}{lines if strip.by_parameter else ''} {strip.rule} "
         f"The scores are this image's.{_without(strip.absent)}"
+    )
+
+
+def _progress_caption(study: Study, progress: Progress) -> str:
+    place = study.select.dataset if study.select else ""
+    seeds = ", mean over seeds and their range" if len(study.budget.seeds) > 1 else ""
+    return (
+        f"Trainings side by side: the losses they minimise, as moving averages, and the objectives "
+        f"on the selection set {place} at each snapshot{seeds}. Losses of rows that minimise "
+        f"different ones are not comparable.{_without(progress.left_out)}"
     )
 
 
