@@ -43,6 +43,8 @@ def known(*, assessing: bool = False) -> list[type[Method]]:
 def scales(cls: type[Method]) -> list[int]:
     """2 for super-resolution, 1 for all else; also the constructor's own choice."""
     parameters = inspect.signature(cls.__init__).parameters
+    if cls.takes_scales():
+        return [2]  # at which it restores of itself
     if "scale" not in parameters:
         return [1]
     chosen = {2 if cls.task == "super-resolution" else 1, parameters["scale"].default}
