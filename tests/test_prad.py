@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.errors import BenchError
+from bench.measure.speed import parameters_used
 from bench.method import Batch, Recipe, build_method
 from bench.method.restoring import restore
 from bench.train.loop import update
@@ -86,6 +87,12 @@ def test_a_large_network_takes_the_generators_place(name: str, parameters: int) 
     if name == "resnet20":
         method = make(generator=name, patch=32)
         assert set(one_update(method)) == {"discriminator", "generator", *method.weights}
+
+
+def test_a_discriminator_is_no_part_of_what_a_picture_costs() -> None:
+    light = make(widths="light")
+    assert count(light) > 200_000 and parameters_used(light) == 190_259
+    assert parameters_used(make(widths="light", normalisation="weight")) == 190_259 + 464
 
 
 def test_shallow_features_need_no_other_parameters() -> None:
