@@ -33,7 +33,7 @@ _HOME = "https://github.com/aiff22/DPED"
 _LICENCE = "licence of the repository; converted from the authors' checkpoint"
 
 CONTENT, COLOUR, TEXTURE, SMOOTHNESS = 10.0, 0.5, 1.0, 2000.0
-"""Weights of the losses, of the code; the paper's equation 7 has others."""
+"""Weights of the losses, of the code; the text prints others."""
 LAYERS = ((48, 11, 4), (128, 5, 2), (192, 3, 1), (192, 3, 1), (128, 3, 2))
 """Of the discriminator: channels, kernel, stride."""
 
@@ -110,7 +110,7 @@ class DPED(Method):
         yield from losses.items()
 
     def content(self, sr: Tensor, target: Tensor) -> Tensor:
-        """Equation 4, squared as in the code: mean squared difference of VGG19's relu5_4."""
+        """Mean squared difference of VGG19's relu5_4, as in the code, where the text has a norm."""
         network, layer = self._judge
         network.to(sr.device)
         with torch.no_grad():
@@ -159,7 +159,7 @@ class Generator(nn.Module):
 
 
 class GrayDiscriminator(nn.Module):
-    """Figure 4: convolutions padded as TensorFlow's "same", then two dense layers; 7,361,122
+    """Section 3.2: convolutions padded as TensorFlow's "same", then two dense layers; 7,361,122
     parameters for patches of 100 pixels.
 
     Takes pictures `(N, 3, size, size)` in [0, 1] and looks at their gray alone; returns logits
@@ -189,7 +189,7 @@ class GrayDiscriminator(nn.Module):
 
 
 def colour(sr: Tensor, target: Tensor) -> Tensor:
-    """Returns equation 1: half the sum of squared differences of blurred pictures, a mean over N.
+    """Returns half the sum of squared differences of blurred pictures, a mean over N.
 
     A blur is linear, so the difference is blurred. Of 100x100 pixels that differ by 0.1 everywhere
     it is about 140.
@@ -200,8 +200,7 @@ def colour(sr: Tensor, target: Tensor) -> Tensor:
 def blurred(image: Tensor) -> Tensor:
     """Returns an image `(N, 3, H, W)` under the code's kernel of 21x21 pixels; zeros around it.
 
-    Its taps are the roots of a Gaussian's of 3 pixels, so it is one of 4.2; the text's equation 2
-    says 3.
+    Its taps are the roots of those of a Gaussian of 3 pixels, so it is one of 4.2.
     """
     edges = torch.linspace(-3 - 1 / 6, 3 + 1 / 6, 22, dtype=torch.float64)
     taps = torch.special.ndtr(edges).diff().sqrt()
@@ -214,7 +213,7 @@ def texture(logits: Tensor) -> Tensor:
     """Returns the generator's adversarial loss of logits `(N, 2)`, a sum over N: log of the
     probability of being made, at least log 1e-10, as the code has it.
 
-    Equation 3 is its other usual form, -log of the probability of being an original.
+    The text has the other usual form, -log of the probability of being an original.
     """
     return logits.log_softmax(dim=1)[:, 0].clamp(min=math.log(1e-10)).sum()
 

@@ -16,7 +16,7 @@ Normalisation = Literal["instance", "none"]
 
 
 class GridNet(Method):
-    """Figure 2 of the paper: a row for each width, each at half the size of the one above.
+    """A row for each width, each at half the size of the one above; columns join them.
 
     widths: channels of each row; (32, 64, 96) has 2,246,586 parameters, the authors' five rows of
     16 to 256 have 13,157,770. columns: the first half goes down, the second half up; an even

@@ -1,6 +1,6 @@
 """PPCN: two small networks, of which the smaller learns from the larger's attention.
 
-The paper's section 3, with all numbers from the authors' code. Trained on aligned patches of
+All numbers are from the authors' code. Trained on aligned patches of
 100x100 pixels, 50 at a time, 20,000 updates; as DPED, but for the content loss.
 """
 
