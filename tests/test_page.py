@@ -48,6 +48,9 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cells = []
     for name, value in PSNR.items():
         scores = [Score("set5", 2, "a", "psnr_y", "sr-y@1", value)] if value else []
+        scores += (
+            [Score("set5", 2, "b", "psnr_y", "sr-y@1", min(2 * value - 32, 40))] if value else []
+        )
         scores += [Score("set5", 2, "a", "lpips", "sr-y@1", 50 - value)] if value else []
         cells.append(
             Cell(
@@ -149,7 +152,7 @@ def test_rows_are_filtered_and_columns_hidden(page: Any) -> None:
 def test_a_number_says_where_it_comes_from_and_what_makes_it_again(page: Any) -> None:
     page.locator("table.scores td[data-row]").first.click()
     told = page.locator("dialog").inner_text()
-    assert "flat" in told and "= 30.00" in told
+    assert "flat" in told and "= 29.00" in told, "of 30 and 28"
     for fact in (
         "1/5 images",
         "beef",
@@ -268,6 +271,18 @@ def test_what_is_seen_is_saved_side_by_side(page: Any) -> None:
         assert file.size == (2 * SIDE + 4, SIDE)
         assert file.convert("RGB").getpixel((3, 3)) == (100,) * 3
         assert file.convert("RGB").getpixel((SIDE + 7, 3)) == (110,) * 3
+
+
+def test_a_point_of_a_figure_says_its_image_and_value_under_the_pointer(page: Any) -> None:
+    """Of "flat" 28 dB on b, of "best" 40 there."""
+    drawn = page.locator("figure > svg").first
+    drawn.scroll_into_view_if_needed()
+    point = drawn.locator("use[aria-label='b, flat: -12']")
+    box = point.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert page.locator(".answer").inner_text() == "b, flat: -12"
+    page.mouse.move(5, 5)
+    assert not page.locator(".answer").is_visible()
 
 
 # All faces

@@ -573,8 +573,9 @@ def test_render_writes_all_it_names_and_the_page_holds_its_figures(tmp_path: Pat
         "table.md", "table.tex", "report.html", "scores.csv", "scores.parquet", "trials.csv",
     }  # fmt: skip
     page = written["report.html"].read_text()
-    picture = base64.b64encode(written["figures/trade-off.png"].read_bytes()).decode()
+    picture = base64.b64encode(written["figures/strip-set5.png"].read_bytes()).decode()
     assert picture in page
+    assert page.count("<svg ") == 2, "points of the others answer"
     text = written["table.md"].read_text()
     assert "Chosen by rule" in text and "run-edsr-0-0" in text and "c0ffee" in text
 

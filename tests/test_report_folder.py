@@ -12,6 +12,7 @@ from test_report import full_study, make_cell, make_study, write_pictures
 from bench.errors import BenchError
 from bench.records.cell import Cell
 from bench.report import render as rendering
+from bench.report.figures import style
 from bench.report.render import check_folder, render
 from bench.study.fields import Study
 
@@ -30,6 +31,12 @@ def plain() -> tuple[Study, list[Cell]]:
 
 def report(out: Path, study: Study, cells: list[Cell], **more: object) -> dict[str, Path]:
     return render(study, cells, out.parent / "pictures", out, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def pages_of_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every figure stands in the page as PNG, as versions had it that kept no list."""
+    monkeypatch.setattr(style, "MOST_ANSWERS", 0)
 
 
 def bytes_below(folder: Path) -> dict[str, bytes]:
@@ -120,6 +127,7 @@ def test_a_folder_that_holds_another_studys_report_is_refused(out: Path) -> None
     assert bytes_below(out) == before
 
 
+@pytest.mark.usefixtures("pages_of_pictures")
 def test_the_report_of_a_version_without_a_list_is_put_aside_whole(out: Path) -> None:
     study, cells = full_study()
     report(out, study, cells)
@@ -138,6 +146,7 @@ def test_the_report_of_a_version_without_a_list_is_put_aside_whole(out: Path) ->
     assert "earlier" not in report(out, study, cells), "once"
 
 
+@pytest.mark.usefixtures("pages_of_pictures")
 def test_of_a_version_without_a_list_only_what_is_replaced_is_put_aside(out: Path) -> None:
     study, cells = full_study()
     report(out, study, cells)

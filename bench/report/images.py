@@ -23,6 +23,7 @@ class Difference(NamedTuple):
     """A row less the best one, by image, mean over seeds; above 0 the row is better there."""
 
     label: str
+    images: tuple[str, ...]
     values: NDArray[np.float64]
     interval: tuple[float, float] | None
 
@@ -70,6 +71,7 @@ def differences(
         shown = tuple(
             Difference(
                 row.label,
+                tuple(m.images),
                 sign * (m.scores.mean(axis=0) - best.scores.mean(axis=0)),
                 interval(sign * m.scores, sign * best.scores),
             )

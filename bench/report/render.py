@@ -62,10 +62,10 @@ def render(
         seen: list[Compared] = []
         if drawn:
             # matplotlib: tables alone must not wait
-            from bench.report.figures import draw_figures, pdf_too
+            from bench.report.figures import also_as, draw_figures
 
             strips, absent = make_strips(study, rows, columns, pictures)
-            with pdf_too("pdf" in formats):
+            with also_as({"svg" if name == "html" else name for name in formats}):
                 figures, why = draw_figures(study, cells, rows, columns, strips, drafts / "figures")
             absent += why
             if "html" in formats:
@@ -91,12 +91,14 @@ def render(
         for name, (file, writer) in TEXTS.items():
             if name in formats:
                 (drafts / file).write_text(writer(report), encoding="utf-8")
+        for drawn_for_page in (drafts / "figures").glob("*.svg"):
+            drawn_for_page.unlink()
         if "csv" in formats:
             _write_scores(cells, drafts)
             if papers:
                 write_comparison(study, cells, papers, drafts / "published.csv")
         written = place.take(drafts, figures=drawn)
-    drawings = (path for f in figures for path in (f.path, f.path.with_suffix(".pdf")))
+    drawings = (f.path.with_suffix(end) for f in figures for end in (".png", ".pdf"))
     order = [*(f"figures/{p.name}" for p in drawings), *names_of(study, formats), "earlier"]
     return {name: written[name] for name in order if name in written}
 

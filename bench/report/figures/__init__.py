@@ -11,7 +11,7 @@ from bench.report.figures.curves import OUTSIDE, draw_curves
 from bench.report.figures.images import draw_agreements, draw_differences
 from bench.report.figures.progress import draw_progress
 from bench.report.figures.response import draw_response
-from bench.report.figures.style import pdf_too
+from bench.report.figures.style import also_as
 from bench.report.figures.trade_off import draw_trade_off
 from bench.report.images import Agreement, Differences, agreements, differences
 from bench.report.importance import importances
@@ -25,7 +25,7 @@ from bench.report.strip import Strip, score_columns
 from bench.report.tables import means_of
 from bench.study.fields import Study
 
-__all__ = ["draw_figures", "pdf_too"]
+__all__ = ["also_as", "draw_figures"]
 
 
 def draw_figures(

@@ -13,6 +13,7 @@ from bench.report.figures.style import (
     COLOURS,
     HEADING,
     HEADING_LINE,
+    answer,
     heading_lines,
     house_style,
     make_canvas,
@@ -68,8 +69,10 @@ def _draw_differences(axes: Axes, one: Differences) -> None:
     axes.set_xlabel(f"{one.column.title} beside {one.best}{unit} (right: better)")
     axes.axvline(0, color="#666666", lw=0.9)
     for k, row in enumerate(one.rows):
-        axes.plot(row.values, np.full(count, k), ls="", marker="|", ms=8, mew=0.8,
+        (marks,) = axes.plot(row.values, np.full(count, k), ls="", marker="|", ms=8, mew=0.8,
                   color=COLOURS[0], alpha=max(0.15, min(0.7, 12 / count)))  # fmt: skip
+        texts = zip(row.images, row.values, strict=True)
+        answer(marks, [f"{image}, {row.label}: {value:+.4g}" for image, value in texts])
         if row.interval is not None:
             axes.plot(row.interval, [k, k], color=COLOURS[1], lw=2.2, solid_capstyle="butt")
         axes.plot(row.values.mean(), k, marker="o", ms=5, color=COLOURS[1], mec="white", mew=0.6)

@@ -13,6 +13,7 @@ from bench.report.figures.style import (
     FEW_TRIALS,
     HEADING,
     HEADING_LINE,
+    answer,
     colour_of,
     fill,
     heading_lines,
@@ -22,6 +23,7 @@ from bench.report.figures.style import (
 )
 from bench.report.series import Panel, Response
 from bench.study.fields import Study
+from bench.study.words import number
 
 COLUMNS = 3
 MOST_ACROSS = 6
@@ -41,7 +43,7 @@ def draw_response(study: Study, response: Response, path: Path, caution: str) ->
         handles: dict[str, Line2D] = {}
         for (row, column), panel in zip(cells, response.panels, strict=True):
             axes = figure.add_subplot(rows, columns, row * columns + column + 1)
-            _draw_panel(axes, panel, methods, handles, join=response.alone)
+            _draw_panel(axes, panel, methods, handles, response)
             if response.log:
                 axes.set_xscale("log")
             else:
@@ -79,7 +81,7 @@ def _arrange(panels: Sequence[Panel]) -> list[tuple[int, int]]:
 
 
 def _draw_panel(
-    axes: Axes, panel: Panel, methods: list[str], handles: dict[str, Line2D], *, join: bool
+    axes: Axes, panel: Panel, methods: list[str], handles: dict[str, Line2D], response: Response
 ) -> None:
     axes.set_title(panel.title, loc="left", color="#444444")
     axes.set_ylabel(panel.label)
@@ -103,8 +105,16 @@ def _draw_panel(
         (dots,) = axes.plot(
             [x for x, _ in points],
             [fmean(values) for _, values in points],
-            ls="-" if few and join else "", lw=0.7, marker="o", color=colour,
+            ls="-" if few and response.alone else "", lw=0.7, marker="o", color=colour,
             ms=4.5 if few else 2.5, mec="white" if few else "none", mew=0.5,
             alpha=1 if few else 0.6,
         )  # fmt: skip
         handles[method] = dots
+        where = f"{panel.title}, {method}"
+        answer(
+            dots,
+            [
+                f"{where}, {response.parameter} {number(x)}: {fmean(values):.5g}"
+                for x, values in points
+            ],
+        )

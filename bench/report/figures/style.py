@@ -4,18 +4,25 @@ seaborn gives the look. Its own plots are not used: they take a frame apart for 
 trials, where one call draws them all.
 """
 
+import io
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from weakref import WeakKeyDictionary
+from xml.etree import ElementTree
 
+import numpy as np
 import seaborn as sns
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 DPI = 120
+SVG = "http://www.w3.org/2000/svg"
 # Okabe and Ito's colours, distinguishable with any colour vision; without black and yellow.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"]
 HEADING = 10.5
@@ -24,17 +31,28 @@ HEADING_LINE = 0.17
 """Inches that each line of a heading takes."""
 FEW_TRIALS = 40
 """Up to here trials are joined by a line and dots are large."""
-_pdf: ContextVar[bool] = ContextVar("pdf", default=False)
+MOST_ANSWERS = 2000
+"""Points of a figure that answers; above, the SVG would weigh more than the page."""
+_also: ContextVar[frozenset[str]] = ContextVar("also", default=frozenset())
+_answers: WeakKeyDictionary[Line2D, Sequence[str]] = WeakKeyDictionary()
 
 
 @contextmanager
-def pdf_too(wanted: bool) -> Iterator[None]:
-    """Lets figures that are saved inside be written as PDF as well, a tenth of a second each."""
-    before = _pdf.set(wanted)
+def also_as(formats: Collection[str]) -> Iterator[None]:
+    """Lets figures that are saved inside be written as "pdf" or "svg" as well as PNG.
+
+    A PDF takes a tenth of a second; an SVG is written of figures with points that answer.
+    """
+    before = _also.set(frozenset(formats))
     try:
         yield
     finally:
-        _pdf.reset(before)
+        _also.reset(before)
+
+
+def answer(points: Line2D, texts: Sequence[str]) -> None:
+    """Gives each point of a line what it says in the page under a pointer."""
+    _answers[points] = texts
 
 
 @contextmanager
@@ -78,12 +96,44 @@ def make_canvas(width: float, height: float) -> Canvas:
 
 
 def save(figure: Canvas, path: Path) -> None:
-    """Writes the figure as PNG, and beside it as PDF where `pdf_too` says so."""
+    """Writes the figure as PNG, and beside it as `also_as` says."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # compress_level: half the time of the default for a tenth more bytes
     figure.savefig(path, dpi=DPI, pil_kwargs={"compress_level": 3})
-    if _pdf.get():
+    if "pdf" in _also.get():
         figure.savefig(path.with_suffix(".pdf"), dpi=2 * DPI)
+    lines = [line for line in figure.findobj(Line2D) if line in _answers]
+    if "svg" in _also.get() and 0 < sum(len(_answers[line]) for line in lines) <= MOST_ANSWERS:
+        _save_svg(figure, path.with_suffix(".svg"), lines)
+
+
+def _save_svg(figure: Canvas, path: Path, lines: Sequence[Line2D]) -> None:
+    """Writes a figure whose points have titles, which browsers show under the pointer."""
+    for k, line in enumerate(lines):
+        line.set_gid(f"{path.stem}-{k}")
+    drawn = io.BytesIO()
+    # a salt of its own: the same figure has the same bytes, and no two of a page the same names
+    with rc_context({"svg.hashsalt": path.stem}):
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
+    ElementTree.register_namespace("", SVG)
+    ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
+    root = ElementTree.fromstring(drawn.getvalue())
+    groups = {group.get("id"): group for group in root.iter(f"{{{SVG}}}g")}
+    for k, line in enumerate(lines):
+        expected = _places(figure, line)
+        for point in groups[f"{path.stem}-{k}"].iter(f"{{{SVG}}}use"):
+            # matplotlib leaves out what lies far outside, so the order alone would not do
+            place = float(point.get("x", 0)), float(point.get("y", 0))
+            nearest = int(np.nanargmin(np.hypot(*(expected - place).T)))
+            ElementTree.SubElement(point, f"{{{SVG}}}title").text = _answers[line][nearest]
+    path.write_bytes(ElementTree.tostring(root))
+
+
+def _places(figure: Canvas, line: Line2D) -> NDArray[np.float64]:
+    """Of a line's points in its SVG, `(n, 2)`: in points from the upper left."""
+    pixels = line.get_transform().transform(line.get_xydata())
+    points = np.asarray(pixels) * 72 / figure.dpi
+    return np.column_stack([points[:, 0], figure.get_size_inches()[1] * 72 - points[:, 1]])
 
 
 def colour_of(methods: Sequence[str], method: str) -> str:

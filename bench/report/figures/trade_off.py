@@ -14,6 +14,7 @@ from bench.report.figures.style import (
     DPI,
     FEW_TRIALS,
     HEADING,
+    answer,
     fill,
     house_style,
     make_canvas,
@@ -118,6 +119,7 @@ def _draw_method(
     method = trials[0].method
     if trials[0].number is None:
         (handles[method],) = axes.plot(x, y, ls="", marker=shape, ms=8, color=colour, mec="white")
+        answer(handles[method], _texts(trials, x, y))
         return []
     small = len(trials) > FEW_TRIALS
     for trial in trials:
@@ -125,13 +127,27 @@ def _draw_method(
     (handles[method],) = axes.plot(
         x, y, ls="", marker=shape, ms=3 if small else 5, color=colour, mec="none", alpha=0.35
     )
+    answer(handles[method], _texts(trials, x, y))
     front = pareto_front(points, maximized(study))
     (handles[f"{method}: Pareto front"],) = axes.plot(
         [x[i] for i in front], [y[i] for i in front], ls="-" if len(names) == 2 else "", lw=1,
         marker=shape, ms=4.5 if small else 6, color=colour, mec="black", mew=0.7,
     )  # fmt: skip
+    best = [trials[i] for i in front]
+    texts = _texts(best, [x[i] for i in front], [y[i] for i in front])
+    answer(handles[f"{method}: Pareto front"], texts)
     shown = [front[k] for k in evenly_spaced(len(front), MOST_ROWS)]
     return [(x[i], y[i], _short_label(trials[i]), colour) for i in shown]
+
+
+def _texts(trials: Sequence[Trial], x: Sequence[float], y: Sequence[float]) -> list[str]:
+    names = [t.method if t.number is None else f"{t.method} {_whole_label(t)}" for t in trials]
+    return [f"{n}: {a:.5g}, {b:.5g}" for n, a, b in zip(names, x, y, strict=True)]
+
+
+def _whole_label(trial: Trial) -> str:
+    values = ", ".join(f"{name} {number(value)}" for name, value in sorted(trial.swept.items()))
+    return f"t{trial.number:03d} ({values})"
 
 
 def _draw_spread(axes: Axes, seeds: list[list[float]], colour: str) -> None:

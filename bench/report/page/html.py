@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 from bench.report.markup import Report, marked
 from bench.report.page.pictures import Compared
@@ -34,10 +35,9 @@ def to_html(report: Report) -> str:
     if report.figures or report.absent:
         parts.append("<h2>Figures</h2>\n")
     for figure in report.figures:
-        source = data_uri(figure.path.read_bytes())
         parts.append(
-            f'<figure><img alt="{e(figure.path.stem)}" src="{source}">'
-            f"<figcaption>{e(figure.caption)}</figcaption></figure>\n"
+            f"<figure>{_drawing(figure.path)}<figcaption>{e(figure.caption)}</figcaption>"
+            "</figure>\n"
         )
     parts += [f"<p>Not drawn: {e(reason)}</p>\n" for reason in report.absent]
     for section in report.sections:
@@ -64,6 +64,16 @@ def asset(name: str) -> str:
 def data_uri(png: bytes) -> str:
     """Returns a PNG as a page holds it."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def _drawing(path: Path) -> str:
+    """The figure itself where its points answer, else a picture of it."""
+    name, drawn = html.escape(path.stem), path.with_suffix(".svg")
+    if drawn.exists():
+        return drawn.read_text(encoding="utf-8").replace(
+            "<svg ", f"<svg role='img' aria-label='{name}' ", 1
+        )
+    return f'<img alt="{name}" src="{data_uri(path.read_bytes())}">'
 
 
 def _compared(compared: Sequence[Compared]) -> Iterator[str]:

@@ -144,3 +144,35 @@ function make(tag, facts, ...children) {
   made.append(...children);
   return made;
 }
+
+// --- points of figures ---
+
+const answer = make("div", { className: "answer", hidden: true });
+document.body.append(answer);
+for (const figure of document.querySelectorAll("figure > svg")) {
+  const texts = new Map();
+  for (const title of figure.querySelectorAll("use > title")) {
+    texts.set(title.parentElement, title.textContent);
+    title.parentElement.setAttribute("aria-label", title.textContent);
+    title.remove(); // or the browser would say it a second time, late
+  }
+  figure.addEventListener("pointermove", (event) => {
+    const near = nearest(texts.keys(), event);
+    answer.hidden = !near;
+    if (!near) return;
+    answer.textContent = texts.get(near);
+    const left = Math.min(event.clientX + 12, innerWidth - answer.offsetWidth - 4);
+    Object.assign(answer.style, { left: `${Math.max(4, left)}px`, top: `${event.clientY + 14}px` });
+  });
+  figure.addEventListener("pointerleave", () => { answer.hidden = true; });
+}
+
+function nearest(points, event) { // within 12 pixels: a dot is small under a finger
+  let best = null, least = 12;
+  for (const point of points) {
+    const box = point.getBoundingClientRect();
+    const away = Math.hypot(box.x + box.width / 2 - event.clientX, box.y + box.height / 2 - event.clientY);
+    if (away < least) [best, least] = [point, away];
+  }
+  return best;
+}
