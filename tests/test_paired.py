@@ -206,8 +206,9 @@ def test_with_one_seed_31_97_against_31_96_is_not_a_winner() -> None:
     marks = {label: (entry.place, entry.mark) for label, (entry,) in table.rows}
     assert marks == {"a": (1, ""), "b": (2, "≈"), "c": (0, "")}
     assert table.notes[0] == (
-        "≈ cannot be told from the best of its column (p > 0.05; exact sign-flip test over images, "
-        "Holm over 2 comparisons). One seed: this is said of these weights, not of the methods."
+        "≈ cannot be told from the best of its column (p > 0.05; over images the exact sign-flip "
+        "test; Holm over 2 comparisons). One seed: this is said of these weights, not of the "
+        "methods."
     )
     assert "second underlined, ≈ not told from the best" in table.about
 
@@ -235,7 +236,7 @@ def test_seeds_that_scatter_more_than_the_difference_tell_nothing() -> None:
     ]
     table = table_of(cells)
     assert [entry.mark for _, (entry,) in table.rows] == ["", "≈"]
-    assert "over images and Welch's t-test over seeds" in table.notes[0]
+    assert "; over seeds Welch's t-test; one comparison" in table.notes[0]
     assert "One seed" not in table.notes[0]
     assert "interval over seeds and images" in table.notes[1]
     # of seeds 0, 0.1 and 0.2, and of the sine over 14 images

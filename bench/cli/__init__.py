@@ -126,7 +126,7 @@ def doctor(as_json: bool) -> int:
 
 for _verb in (
     studies.new, studies.sweep, studies.check, studies.status, studies.report, studies.ledger,
-    studies.why, studies.export, studies.import_, studies.clean,
+    studies.compare, studies.why, studies.export, studies.import_, studies.clean,
     measuring.evaluate, measuring.score, measuring.explain, measuring.restore,
     speed.speed,    data.data, data.fetch,
 ):  # fmt: skip

@@ -127,6 +127,24 @@ def report(
 
 
 @click.command()
+@click.argument("studies", nargs=-1, required=True)
+@click.option("--format", "formats", default="md,tex,html", show_default=True)
+@click.option("--out", type=PATH, help="Folder [reports/compare-A-B].")
+def compare(studies: tuple[str, ...], formats: str, out: Path | None) -> int:
+    """Puts the rows of several STUDIES into one table.
+
+    Only where their tasks, protocols and files agree; what does not is left out and named.
+    """
+    from bench.report.joined import join
+
+    reasons, written = join([study_name(study) for study in studies], out, names(formats))
+    for reason in reasons:
+        click.echo(reason, err=True)
+    _print_report(written, ())
+    return 0
+
+
+@click.command()
 @click.option("--format", "formats", default="md,tex,html", show_default=True)
 @click.option("--out", type=PATH, help="Folder [reports/ledger].")
 @JSON

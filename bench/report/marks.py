@@ -126,14 +126,14 @@ def mark_notes(
 
 def _legend(found: Sequence[Against]) -> str:
     counts = {one.better.shape[1] for one in found}
-    tests = ["exact sign-flip test"] * (min(counts) <= EXACT)
-    tests += ["Wilcoxon's signed-rank test"] * (max(counts) > EXACT)
-    if len(tests) > 1:
-        tests = [f"{tests[0]} up to {EXACT} images, {tests[1]} beyond"]
+    exact, ranks = "the exact sign-flip test", "Wilcoxon's signed-rank test"
+    over_images = exact if max(counts) <= EXACT else ranks
+    if min(counts) <= EXACT < max(counts):
+        over_images = f"{exact} up to {EXACT}, {ranks} beyond"
     seeds = max(len(side) for one in found for side in (one.better, one.other))
-    both = "over images and Welch's t-test over seeds" if seeds > 1 else "over images"
+    over_seeds = "; over seeds Welch's t-test" if seeds > 1 else ""
     many = f"Holm over {len(found)} comparisons" if len(found) > 1 else "one comparison"
-    how = f"{tests[0]} {both}, {many}"
+    how = f"over images {over_images}{over_seeds}; {many}"
     text = (
         f"{MARK} cannot be told from the best of its column (p > {ALPHA:g}; {how})."
         if any(not one.told for one in found)

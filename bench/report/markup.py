@@ -33,6 +33,8 @@ class Report:
     """Why a figure was not drawn."""
     compared: Sequence[Compared] = ()
     """Pictures for the page."""
+    found: str = ""
+    """What came out, in plain words; stands first."""
 
 
 # Markdown
@@ -43,6 +45,8 @@ def to_markdown(report: Report) -> str:
     blocks = [f"# {report.title}"]
     if report.question:
         blocks.append("\n".join(f"> {_md(line)}".rstrip() for line in report.question.splitlines()))
+    if report.found:
+        blocks.append(f"**Found.** {_md(report.found)}")
     if report.remarks:
         blocks.append("\n".join(f"- {_md(remark)}" for remark in report.remarks))
     for table in report.tables:
@@ -135,7 +139,8 @@ _ALONE = r"""% Compiles alone; \input into a paper (with booktabs, graphicx) it 
 
 def to_latex(report: Report) -> str:
     """Returns booktabs tables, for pdflatex; other languages' letters become "?"."""
-    parts = [_ALONE, *(f"% {_ascii(remark)}\n" for remark in report.remarks)]
+    said = [f"Found. {report.found}"] if report.found else []
+    parts = [_ALONE, *(f"% {_ascii(remark)}\n" for remark in [*said, *report.remarks])]
     parts += [_latex_table(report, table) for table in report.tables]
     for section in report.sections:
         parts += [_latex_section(report, section)] if section.printed else _comments(section)

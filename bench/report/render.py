@@ -8,6 +8,7 @@ from bench.errors import BenchError, unknown
 from bench.records.cell import Cell, load_records, scores_frame
 from bench.report.efficiency import with_efficiency
 from bench.report.folder import ReportFolder
+from bench.report.found import paragraph
 from bench.report.marks import rank_section
 from bench.report.markup import Figure, Report, to_latex, to_markdown
 from bench.report.page.html import to_html
@@ -72,13 +73,14 @@ def render(
                 seen, why = compared(strips)
                 absent += why
         tables = make_tables(study, cells, rows, columns)
+        beside = comparison_sections(study, cells, papers)
         report = Report(
             study.name,
             study.header.strip(),
             [*remarks(study, cells, rows), *cuts],
             with_efficiency(tables, study, rows),
             [
-                *comparison_sections(study, cells, papers),
+                *beside,
                 *progress_section(study, rows),
                 *rank_section(rows, columns, means_of(rows, columns)),
                 *(table.scatter for table in tables),
@@ -87,6 +89,7 @@ def render(
             figures,
             absent,
             seen,
+            paragraph(tables, beside),
         )
         for name, (file, writer) in TEXTS.items():
             if name in formats:
@@ -126,6 +129,21 @@ def write_report(
     study, cells, pictures = load_records(name)
     folder = out or usual_folder(name)
     return render(study, cells, pictures, folder, formats=tuple(formats), mixed=mixed)
+
+
+def write_texts(
+    report: Report, name: str, out: Path | None, formats: Sequence[str]
+) -> dict[str, Path]:
+    """Writes a report that is of no single study, as md, tex or html; returns what was written."""
+    if wrong := [word for word in formats if word not in TEXTS]:
+        raise BenchError("\n".join(unknown("format", word, TEXTS) for word in wrong))
+    place = ReportFolder(out or usual_folder(name), name)
+    chosen = [TEXTS[word] for word in formats]
+    place.check([file for file, _ in chosen])
+    with place.drafts() as drafts:
+        for file, writer in chosen:
+            (drafts / file).write_text(writer(report), encoding="utf-8")
+        return place.take(drafts, figures=False)
 
 
 def usual_folder(name: str) -> Path:

@@ -77,7 +77,7 @@ def begins_again(study: Study, row: Row) -> str:
     section = study.methods[row.method]
     if section.folder is not None or not row.cells or not row.cells[0].use:
         return shlex.join(["bench", "sweep", str(study.path or f"{study.name}.yaml")])
-    return shlex.join(["bench", "eval", *_method(study, row.cells[0], section)])
+    return shlex.join(["bench", "eval", *_method(row.cells[0], section)])
 
 
 def goes_on(column: Column) -> str:
@@ -92,10 +92,10 @@ def command(study: Study, row: Row, column: Column) -> str:
     return f"{begun} {goes_on(column)}" if begun.startswith("bench eval ") else begun
 
 
-def _method(study: Study, cell: Cell, section: MethodSection) -> list[str]:
+def _method(cell: Cell, section: MethodSection) -> list[str]:
     """A method as `bench eval` takes it: a trial of the study, or a class with its weights."""
     if cell.stages and section.weights is None:
-        return [f"{study.name}/{cell.file_name}"]
+        return [f"{cell.study}/{cell.file_name}"]
     words = [cell.use]
     if section.weights is not None:
         words += ["--weights", section.weights]

@@ -27,6 +27,8 @@ def to_html(report: Report) -> str:
     ]
     if report.question:
         parts.append(f"<blockquote>{e(report.question).replace(chr(10), '<br>')}</blockquote>\n")
+    if report.found:
+        parts.append(f"<p class='found'><b>Found.</b> {e(report.found)}</p>\n")
     parts.append(_list(report.remarks, "remarks"))
     for k, table in enumerate(report.tables):
         parts += [f"<h2>{e(table.title)}</h2>\n<p class='about'>{e(table.about)}</p>\n"]

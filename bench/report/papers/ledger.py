@@ -77,6 +77,8 @@ class Entry:
     series: Series
     label: str
     printed: float
+    digits: int
+    """After the point in the paper's numbers of this quantity: a file drops the last of 0.8960."""
     verdict: str
     run: Run | None = None
     ours: float = math.nan
@@ -118,16 +120,22 @@ def _of_series(
 ) -> Iterable[Entry]:
     runs = [find_run(records, table, table.match_of(series, label)) for label in table.points]
     ours = [Ours(why=r) if isinstance(r, str) else _value(series, table, r) for r in runs]
+    digits = _digits(paper, series)
     if series.change:
         ours = [ours[0], *(increment(a, b) for a, b in pairwise(ours))]
     for label, printed, run, mine in zip(table.points, series.values, runs, ours, strict=True):
         if printed is None:
             continue
         if isinstance(run, str) or not mine.by_seed:
-            yield Entry(name, table, series, label, printed, "not run", note=mine.why)
+            yield Entry(name, table, series, label, printed, digits, "not run", note=mine.why)
         else:
             told, note = _verdict(paper, table, series, printed, run, mine)
-            yield Entry(name, table, series, label, printed, told, run, mine.value, note)
+            yield Entry(name, table, series, label, printed, digits, told, run, mine.value, note)
+
+
+def _digits(paper: Paper, series: Series) -> int:
+    same = (s for t in paper.tables for s in t.series if s.quantity == series.quantity)
+    return max(s.digits for s in same)
 
 
 def find_run(records: Records, table: PrintedTable, match: Match) -> Run | str:
@@ -183,7 +191,9 @@ def _verdict(
         return "protocol unknown", part
     if series.metric is not None and mine.protocol != protocol:
         return "not run", f"scored under {mine.protocol}, printed under {protocol}"
-    told = cell_verdict(series.quantity, printed, mine.value, series.digits, whole=not part)
+    told = cell_verdict(
+        series.quantity, printed, mine.value, _digits(paper, series), whole=not part
+    )
     return told, part
 
 

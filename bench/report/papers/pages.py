@@ -1,11 +1,9 @@
 """The ledger as pages: a paper's tables again with ours, and the count over all papers."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from bench.errors import BenchError, unknown
-from bench.report.folder import ReportFolder
 from bench.report.markup import Report
 from bench.report.papers.ledger import (
     VERDICTS,
@@ -18,7 +16,7 @@ from bench.report.papers.ledger import (
 from bench.report.papers.published import load_papers, paper_files
 from bench.report.papers.verdicts import RELATIVE, TOLERANCES
 from bench.report.provenance import Section
-from bench.report.render import TEXTS
+from bench.report.render import write_texts
 from bench.report.scores import DASH
 
 PAGE = 40
@@ -49,7 +47,7 @@ def write_paper(name: str, out: Path | None, formats: Sequence[str]) -> tuple[st
         [],
     )
     folder = f"paper-{name}"
-    return _sentence(found), _write(report, folder, out, formats)
+    return _sentence(found), write_texts(report, folder, out, formats)
 
 
 def write_ledger(
@@ -66,7 +64,7 @@ def write_ledger(
         [],
         [],
     )
-    return _write(report, "ledger", out, formats)
+    return write_texts(report, "ledger", out, formats)
 
 
 def summary_text(found: Sequence[Entry]) -> str:
@@ -174,16 +172,16 @@ def _reasons(found: Sequence[Entry]) -> list[str]:
 
 
 def _printed(entry: Entry) -> str:
-    return f"{entry.printed:.{entry.series.digits}f}"
+    return f"{entry.printed:.{entry.digits}f}"
 
 
 def _measured(entry: Entry) -> str:
-    return f"{entry.ours:.{entry.series.digits}f}" if entry.run else DASH
+    return f"{entry.ours:.{entry.digits}f}" if entry.run else DASH
 
 
 def _difference(entry: Entry) -> str:
-    rounded = round(entry.ours - entry.printed, entry.series.digits) + 0.0  # no -0.00
-    return f"{rounded:+.{entry.series.digits}f}" if entry.run else DASH
+    rounded = round(entry.ours - entry.printed, entry.digits) + 0.0  # no -0.00
+    return f"{rounded:+.{entry.digits}f}" if entry.run else DASH
 
 
 def _sentence(found: Sequence[Entry]) -> str:
@@ -222,15 +220,3 @@ def _rules() -> Section:
             "first, then the longest training, then the latest.",
         ),
     )
-
-
-def _write(report: Report, name: str, out: Path | None, formats: Iterable[str]) -> dict[str, Path]:
-    if wrong := [word for word in formats if word not in TEXTS]:
-        raise BenchError("\n".join(unknown("format", word, TEXTS) for word in wrong))
-    place = ReportFolder(out or Path("reports") / name, name)
-    chosen = [TEXTS[word] for word in formats]
-    place.check([file for file, _ in chosen])
-    with place.drafts() as drafts:
-        for file, writer in chosen:
-            (drafts / file).write_text(writer(report), encoding="utf-8")
-        return place.take(drafts, figures=False)
