@@ -74,6 +74,11 @@ def find_assessor(text: str) -> Weights | Trial:
     raise BenchError(unknown("assessor", text, known))
 
 
+def name_of(text: str) -> str:
+    """Returns what tables call the assessor of that name, whether it is here or not."""
+    return chosen(differentiable=True).name if text == "nima" else text
+
+
 def chosen(*, differentiable: bool = False) -> Weights:
     """Returns the weights that are used, the best of those that are here.
 

@@ -46,7 +46,7 @@ def load_nima(weights: Weights) -> NIMA:
     return method.eval().requires_grad_(False)
 
 
-def load_assessor(chosen: Weights | Trial) -> nn.Module:
+def load_assessor(chosen: Weights | Trial) -> "Assessor":
     """Returns what gives marks for a loss: `score(image)` is the mean mark `(N,)`, 1 to 10, of
     images `(N, 3, H, W)` in [0, 1], and differentiable. Frozen, in eval mode, on the CPU.
 
@@ -77,6 +77,10 @@ class Theirs(nn.Module):
         """Returns the mean mark `(N,)`, 1 to 10."""
         marks: Tensor = self.network(image.float())
         return marks.flatten()
+
+
+Assessor = NIMA | Theirs
+"""What gives marks for a loss: `score`."""
 
 
 def score_whole(method: NIMA) -> Scorer:
