@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from bench.method import Batch, Method, Stage
 from methods import edsr, mdsr
-from methods.metrics.nima import find_assessor
+from methods.metrics.nima import find_assessor, name_of
 from methods.metrics.nima_networks import load_assessor
 from methods.networks.mdsr import PUBLISHED
 
@@ -49,7 +49,7 @@ class _Rewarded(Method):
             seen = f"resized to {nima_side} pixels a side" if nima_side else "as they are"
             self.remarks = (
                 f"{type(self).__name__} is rewarded for the marks that "
-                f"{find_assessor(assessor).name} gives to its patches, {seen}; L2 is of values "
+                f"{name_of(assessor)} gives to its patches, {seen}; L2 is of values "
                 f"from 0 to {value_range:g}.",
             )
 

@@ -42,6 +42,7 @@ from bench.train.stages import train_stages
 from methods.metrics.nima import Trial, find_assessor
 from methods.metrics.nima_networks import load_assessor
 from methods.nima_ava import NIMAonAVA, Pictures
+from methods.nima_sr import EDSR
 
 MISSING, TRUNCATED = ids("train")[3], ids("train")[7]
 SHORT, UNLOVED = ids("train")[11], ids("train")[13]
@@ -458,3 +459,19 @@ def test_the_studys_recipe_is_the_papers(place: Path) -> None:
     assert plan.steps == 25 and plan.recipe.optimizer == "adam", "one batch holds this whole set"
     assert NIMAonAVA().side == 256
     assert plan.recipe.only({"patch", "batch"}) == Recipe(patch=192, batch=128)
+
+
+# --- who rewards ----------------------------------------------------------------------------------
+
+
+def test_a_reward_comes_from_the_assessor_that_is_named_and_reports_say_whose(place: Path) -> None:
+    method = EDSR(blocks=1, channels=4, assessor="nima@photos")
+    assert any("nima@photos" in text for text in method.remarks)
+    (stage,) = method.stages()
+    assert stage.depends is not None
+    assert str(stage.depends["assessor"]).startswith("nima@photos v1 ")
+    for gone in ("gone/trial-s0", "./gone.pth"):
+        restoring = EDSR(blocks=1, channels=4, assessor=gone)  # what it has learned still restores
+        assert any(gone in text for text in restoring.remarks)
+        with pytest.raises(BenchError, match="gone"):
+            restoring.stages()
