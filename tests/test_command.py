@@ -199,6 +199,7 @@ def test_a_row_in_an_environment_of_its_own_stands_in_the_table(tmp_path: Path) 
     assert same[0] == same[1] and len(same[0]) == 2, "both repeat pixels"
     text = (world / "reports/tiny/table.md").read_text()
     assert "| theirs " in text and "version 1.2: 2 pictures of bsd100 x2" in text
+    assert "bench eval command" not in (world / "reports/tiny/report.html").read_text()
     (key,) = found["theirs-s0"]["made"]
     log = (world / "home/store/commands" / key / "log.txt").read_text()
     assert f"with {world}/theirs/env" in log, "its own Python"

@@ -28,6 +28,7 @@ least, or one alone of a picture that takes LONG."""
 LONG = 10.0
 SMALL, PROBE = 64, 256
 """Sides of the pictures that warm up, and that tell how much memory a larger one needs."""
+FLOAT = 4  # bytes
 SHARE = 0.5
 """Of the free memory that a picture may take in one piece."""
 
@@ -55,7 +56,9 @@ def measure_speed(method: Method, size: str, device: str) -> Speed:
         not_counted=why,
     )
     try:
-        return about.model_copy(update=_measured(method, width, height, device))
+        found = _measured(method, width, height, device)
+        memory = found["memory"] + FLOAT * about.parameters
+        return about.model_copy(update={**found, "memory": memory})
     except Exception as error:
         if memory_is_short(error):
             told = "there is not enough memory"
@@ -67,7 +70,7 @@ def measure_speed(method: Method, size: str, device: str) -> Speed:
 
 
 def _measured(method: Method, width: int, height: int, device: str) -> dict[str, float | int]:
-    """Returns scale, seconds, runs, memory and tile."""
+    """Returns scale, seconds, runs, memory beyond that of the loaded method, and tile."""
     small = _picture(method, min(SMALL, width), min(SMALL, height), device)
     scale = max(1, restore(method, small).shape[-1] // small.shape[-1])
     whole = _fits(method, width, height, scale, device)
@@ -80,7 +83,7 @@ def _measured(method: Method, width: int, height: int, device: str) -> dict[str,
             raise
         whole, before = False, _reset(device)
         first = _seconds(method, picture, device, whole)
-    memory = _peak(device) - before + sum(_bytes(method)) * (device == "cpu")
+    memory = _peak(device) - before
     times = [] if first < LONG else [first]
     while first < LONG and (len(times) < 3 or (len(times) < RUNS and sum(times) < SECONDS)):
         times.append(_seconds(method, picture, device, whole))
@@ -176,17 +179,12 @@ def _seconds(method: Method, picture: Tensor, device: str, whole: bool) -> float
     return time.perf_counter() - began
 
 
-def _bytes(method: Method) -> list[int]:
-    held = [*method.parameters(), *method.buffers()]
-    return [tensor.numel() * tensor.element_size() for tensor in held]
-
-
 def _reset(device: str) -> int:
     """Forgets the peak; returns the bytes from which the next one is counted."""
     if device != "cpu":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-        return 0
+        return torch.cuda.memory_allocated()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)  # glibc keeps what was freed
     return reset_peak()

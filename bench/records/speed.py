@@ -6,9 +6,10 @@ CONVENTION = (
     "Sizes are the input's, width x height, one picture at a time. Latency: median after a "
     "warm-up, of the method alone, without reading, copying to the device and rounding. MP/s: "
     "millions of output pixels a second. Memory: the peak, weights included, libraries not; on a "
-    "CPU from the resident memory of a fresh process, on a GPU from torch's allocator. "
-    "Multiply-adds: FLOPs / 2 of convolutions and matrix products as torch's FlopCounterMode has "
-    "them, for the whole picture in one piece. Precision: fp32 is IEEE, without TF32"
+    "CPU from the resident memory of a fresh process, on a GPU from torch's allocator. Parameters: "
+    "those that a picture depends on, so no discriminator's. Multiply-adds: FLOPs / 2 of "
+    "convolutions and matrix products as torch's FlopCounterMode has them, for the whole picture "
+    "in one piece. Precision: fp32 is IEEE, without TF32"
 )
 """What the numbers of a `Speed` are; stands by every table of them."""
 

@@ -75,7 +75,8 @@ def _cell_facts(cell: Cell) -> Iterator[tuple[str, str]]:
 def begins_again(study: Study, row: Row) -> str:
     """Returns the command that makes a row's numbers again, less what a column adds to it."""
     section = study.methods[row.method]
-    if section.folder is not None or not row.cells or not row.cells[0].use:
+    made = section.folder is not None or section.command is not None
+    if made or not row.cells or not row.cells[0].use:
         return shlex.join(["bench", "sweep", str(study.path or f"{study.name}.yaml")])
     return shlex.join(["bench", "eval", *_method(row.cells[0], section)])
 
