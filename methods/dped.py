@@ -205,8 +205,9 @@ def blurred(image: Tensor) -> Tensor:
     edges = torch.linspace(-3 - 1 / 6, 3 + 1 / 6, 22, dtype=torch.float64)
     taps = torch.special.ndtr(edges).diff().sqrt()
     row = (taps / taps.sum()).to(image).repeat(image.shape[1], 1, 1, 1)
-    across = F.conv2d(image, row, padding=(0, 10), groups=len(row))
-    return F.conv2d(across, row.transpose(2, 3), padding=(10, 0), groups=len(row))
+    with torch.autocast(image.device.type, enabled=False):
+        across = F.conv2d(image, row, padding=(0, 10), groups=len(row))
+        return F.conv2d(across, row.transpose(2, 3), padding=(10, 0), groups=len(row))
 
 
 def texture(logits: Tensor) -> Tensor:
