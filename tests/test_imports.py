@@ -41,6 +41,7 @@ DOORS = {
             "crops",
             "curves",
             "images",
+            "planes",
             "progress",
             "response",
             "style",

@@ -9,6 +9,8 @@ import pytest
 from bench.records.cell import Cell, Score
 from bench.report.images import agreements, differences
 from bench.report.importance import FEWEST, importances
+from bench.report.planes import perception_planes
+from bench.report.references import bibtex
 from bench.report.rows import Row, choose_rows
 from bench.report.scores import columns_of
 from bench.report.tables import means_of
@@ -88,6 +90,31 @@ def test_two_methods_have_no_rank_correlation() -> None:
     of = {"psnr_y": {"a": 33.0, "b": 32.0}, "lpips": {"a": 0.1, "b": 0.1}}
     _, columns, means = table({"first": of, "second": of})
     assert agreements(columns, means) == []
+
+
+def test_the_front_of_perception_and_distortion_is_worked_by_hand() -> None:
+    """PSNR up, LPIPS down: "worse" is beaten by "sharp" in both, the two others by nobody."""
+    rows, columns, means = table({
+        "smooth": {"psnr_y": {"a": 30.0}, "lpips": {"a": 0.4}},
+        "sharp": {"psnr_y": {"a": 28.0}, "lpips": {"a": 0.1}},
+        "worse": {"psnr_y": {"a": 27.0}, "lpips": {"a": 0.2}},
+    })  # fmt: skip
+    (plane,) = perception_planes(rows, columns, means)
+    assert (plane.x.more, plane.y.more) == (True, False)
+    assert [plane.points[k].label for k in plane.front] == ["sharp", "smooth"]
+    assert perception_planes(rows[:2], columns, means[:2]) == []
+
+
+def test_each_method_and_set_is_cited_once() -> None:
+    uses = ("methods.srcnn.SRCNN", "methods.classical.Bilinear", "methods.cas_gan.CASGAN")
+    study = make_study(
+        {f"m{k}": {"use": use} for k, use in enumerate((*uses, uses[0]))}, ["psnr_y"]
+    )
+    text = bibtex(study)
+    assert text.count("@") == 3, "SRCNN, CAS-GAN and Set5; Bilinear is nobody's"
+    assert "author = {Liu and Gao and Wu}," in text and "author = {Dong and others}," in text
+    assert "@inproceedings{bevilacqua2012low," in text and "booktitle = {BMVC}," in text
+    assert "year = {2020}," in text
 
 
 def swept(count: int, objective: Any) -> tuple[Study, list[Cell]]:

@@ -29,6 +29,7 @@ MARKS = {
     rb"(STUDY,|$)",
     "scores.parquet": rb'PAR1(?s:.*)"protocol"',
     "trials.csv": rb"method,trial,seed,state,reason,.*,run_id,fingerprint\r?\n",
+    "references.bib": rb"% What the study STUDY cites; written by bench\.",
     "published.csv": rb"paper,table,series,label,printed,ours,spread,verdict\r?\n",
 }
 """How files begin that versions of bench have written that kept no list."""

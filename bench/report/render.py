@@ -24,7 +24,7 @@ from bench.report.tables import make_tables, means_of
 from bench.study.fields import Study
 
 FORMATS = ("md", "tex", "csv", "html")
-ALL = (*FORMATS, "pdf")
+ALL = (*FORMATS, "pdf", "bib")
 
 
 def render(
@@ -39,8 +39,8 @@ def render(
     """Writes the report into `out` and returns what was written, by its name below `out`.
 
     `csv` stands for scores.csv, scores.parquet and trials.csv, and for published.csv where the
-    study names papers to compare with. Figures belong to md and html, and to pdf, which draws them
-    for papers beside.
+    study names papers to compare with; `bib` for references.bib. Figures belong to md and html, and
+    to pdf, which draws them for papers beside.
     `pictures` holds `<cell.file_name>/<dataset>/<image>.png` for the first seed and
     `reference/<dataset>/<image>.png`; without them the strips are left out and the report says so.
     mixed: scores of one set under several protocols may stand in one table, marked; a study that
@@ -94,6 +94,10 @@ def render(
         for name, (file, writer) in TEXTS.items():
             if name in formats:
                 (drafts / file).write_text(writer(report), encoding="utf-8")
+        if "bib" in formats:
+            from bench.report.references import bibtex  # asks the methods, which takes torch
+
+            (drafts / REFERENCES).write_text(bibtex(study), encoding="utf-8")
         for drawn_for_page in (drafts / "figures").glob("*.svg"):
             drawn_for_page.unlink()
         if "csv" in formats:
@@ -112,11 +116,13 @@ TEXTS: dict[str, tuple[str, Callable[[Report], str]]] = {
     "html": ("report.html", to_html),
 }
 SCORES = ("scores.csv", "scores.parquet", "trials.csv")
+REFERENCES = "references.bib"
 
 
 def names_of(study: Study, formats: Sequence[str] = FORMATS) -> list[str]:
     """Returns the files of a report but for its figures, which the records decide."""
     texts = [file for name, (file, _) in TEXTS.items() if name in formats]
+    texts += [REFERENCES] if "bib" in formats else []
     scores = [*SCORES, *(["published.csv"] if study.compare else [])]
     return texts + (scores if "csv" in formats else [])
 

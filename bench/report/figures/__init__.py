@@ -9,6 +9,7 @@ from bench.report.figures.bars import draw_features, draw_importances
 from bench.report.figures.crops import draw_strip
 from bench.report.figures.curves import OUTSIDE, draw_curves
 from bench.report.figures.images import draw_agreements, draw_differences
+from bench.report.figures.planes import draw_planes
 from bench.report.figures.progress import draw_progress
 from bench.report.figures.response import draw_response
 from bench.report.figures.style import also_as
@@ -16,6 +17,7 @@ from bench.report.figures.trade_off import draw_trade_off
 from bench.report.images import Agreement, Differences, agreements, differences
 from bench.report.importance import importances
 from bench.report.markup import Figure
+from bench.report.planes import cost_planes, perception_planes
 from bench.report.progress import Progress, make_progress
 from bench.report.provenance import caution
 from bench.report.rows import Row, objective_names
@@ -85,13 +87,21 @@ def _of_images(
     enough to see."""
     done = []
     of_sets = caution(cells, rows, study.benchmark_keys())
-    first = [told[0] for told in score_columns(study, columns)]
+    first, means = [told[0] for told in score_columns(study, columns)], means_of(rows, columns)
     if beside := differences(rows, first, means_of(rows, first)):
         draw_differences(study, beside, folder / "differences.png", of_sets)
         done.append(Figure(folder / "differences.png", _differences_caption(beside)))
-    if alike := agreements(columns, means_of(rows, columns)):
+    if alike := agreements(columns, means):
         draw_agreements(study, alike, folder / "agreement.png", of_sets)
         done.append(Figure(folder / "agreement.png", _agreement_caption(alike)))
+    if planes := perception_planes(rows, columns, means):
+        path = folder / "perception.png"
+        draw_planes(study, planes, f"perception and distortion{of_sets}", path)
+        done.append(Figure(path, PERCEPTION))
+    if planes := cost_planes(study, rows, columns, means):
+        path = folder / "efficiency.png"
+        draw_planes(study, planes, f"cost and quality{of_sets}", path)
+        done.append(Figure(path, COST))
     place = next((c.place for c in columns if c.metric.startswith("viqet.")), None)
     if place is not None:
         mine = [c for c in columns if c.place == place and c.metric.startswith("viqet.")]
@@ -100,6 +110,11 @@ def _of_images(
     return done
 
 
+PERCEPTION = (
+    "Perception against distortion, means over the set: outlined and joined are the methods that "
+    "no other beats in both."
+)
+COST = "Quality against cost: outlined and joined are the methods that no other beats in both."
 IMPORTANCE = (
     "Importance of the swept parameters: the share of an objective's variance over the search "
     "space that each explains by itself (Optuna's fANOVA, a forest of 64 trees on the finished "
