@@ -68,21 +68,18 @@ def cost_planes(
     found = []
     for scale in study.task.scales:
         at = [k for k, c in enumerate(columns) if c.scale == scale]
-        first = columns[at[0]].dataset if at else ""
-        at.sort(
-            key=lambda k, first=first: (
-                columns[k].dataset != first,
-                columns[k].metric not in DISTORTION,
-            )
-        )
-        if not at or metric(columns[at[0]].metric).direction == "neither":
+        mine = [k for k in at if columns[k].dataset == columns[at[0]].dataset]
+        if not mine:
+            continue
+        lead = next((k for k in mine if columns[k].metric in DISTORTION), mine[0])
+        if metric(columns[lead].metric).direction == "neither":
             continue
         label = f"multiply-adds (G) at {study.evaluate.efficiency_at} ↓"
         cost = [_cost(row, scale, study.evaluate.efficiency_at) for row in rows]
-        column = columns[at[0]]
+        column = columns[lead]
         found.append(
             _plane(column.place, Axis(label, False, True), _axis(column), rows, cost,
-                   _values(means, at[0]))
+                   _values(means, lead))
         )  # fmt: skip
     return [plane for plane in found if len(plane.points) >= FEWEST]
 
