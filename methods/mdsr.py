@@ -32,7 +32,7 @@ class MDSR(Method):
         "Lim et al., Enhanced Deep Residual Networks for Single Image Super-Resolution, "
         "CVPRW 2017, arXiv:1707.02921"
     )
-    tiny = {"blocks": 1, "channels": 8}
+    tiny = {"blocks": 1, "channels": 8, "scales": (2,)}
     published = {
         name: Weights(f"mdsr/{file}-{sha256}.pt", f"{_HOME}/{file}-{sha256}.pt", sha256, _LICENCE)
         for name, file, sha256 in (
