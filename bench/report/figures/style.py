@@ -6,7 +6,7 @@ trials, where one call draws them all.
 
 import io
 import textwrap
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -50,9 +50,10 @@ def also_as(formats: Collection[str]) -> Iterator[None]:
         _also.reset(before)
 
 
-def answer(points: Line2D, texts: Sequence[str]) -> None:
-    """Gives each point of a line what it says in the page under a pointer."""
-    _answers[points] = texts
+def answer(points: Line2D, texts: Iterable[str]) -> None:
+    """Gives each point of a line what it says in the page under a pointer; too many say nothing."""
+    if len(points.get_xydata()) <= MOST_ANSWERS:  # type: ignore[arg-type]  # the stubs say more
+        _answers[points] = list(texts)
 
 
 @contextmanager

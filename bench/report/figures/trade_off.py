@@ -1,6 +1,6 @@
 """Draws the objectives of a study against each other."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
@@ -140,9 +140,9 @@ def _draw_method(
     return [(x[i], y[i], _short_label(trials[i]), colour) for i in shown]
 
 
-def _texts(trials: Sequence[Trial], x: Sequence[float], y: Sequence[float]) -> list[str]:
-    names = [t.method if t.number is None else f"{t.method} {_whole_label(t)}" for t in trials]
-    return [f"{n}: {a:.5g}, {b:.5g}" for n, a, b in zip(names, x, y, strict=True)]
+def _texts(trials: Sequence[Trial], x: Sequence[float], y: Sequence[float]) -> Iterator[str]:
+    names = (t.method if t.number is None else f"{t.method} {_whole_label(t)}" for t in trials)
+    return (f"{n}: {a:.5g}, {b:.5g}" for n, a, b in zip(names, x, y, strict=True))
 
 
 def _whole_label(trial: Trial) -> str:
