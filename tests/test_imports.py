@@ -201,6 +201,12 @@ def test_looking_at_a_method_imports_no_compiler() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_sweep_that_trains_nothing_new_imports_no_compiler() -> None:
+    """For the same reasons."""
+    code = "import sys, bench.sweep.driver, bench.api; sys.exit('triton' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("statement", "allowed"),
     [

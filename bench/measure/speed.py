@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from bench.errors import BenchError
 from bench.measure.memory import free_memory, peak_memory, reset_peak
@@ -128,6 +127,9 @@ def multiply_adds(method: Method, width: int, height: int) -> tuple[int | None, 
     if next(method.parameters(), None) is None:
         return None, "it has no parameters, and torch counts what modules multiply"
     sides = (side + -side % method.stride for side in (height, width))
+    # not above: it loads Triton, which a sweep would pay for, and which complains as a process ends
+    from torch.utils.flop_counter import FlopCounterMode
+
     counter = FlopCounterMode(display=False)
     try:
         with torch.no_grad(), counter:
