@@ -26,7 +26,7 @@ from bench.study.fields import Study
 from bench.study.words import number
 
 COLUMNS = 3
-MOST_ACROSS = 6
+MOST_ACROSS = 3
 DASHES = ["--", ":", "-.", (0, (5, 1, 1, 1, 1, 1))]
 
 
@@ -35,7 +35,8 @@ def draw_response(study: Study, response: Response, path: Path, caution: str) ->
     cells = _arrange(response.panels)
     rows, columns = (1 + max(cell[k] for cell in cells) for k in (0, 1))
     methods = list(study.methods)
-    title = f"{study.name}: response to {response.parameter}, every trial{caution}"
+    count = max(sum(map(len, panel.points.values())) for panel in response.panels)
+    title = f"{study.name}: response to {response.parameter}, {count} trials{caution}"
     heading = heading_lines(title, 2.75 * columns)
     top = HEADING_LINE * (len(heading) - 1)
     with house_style():

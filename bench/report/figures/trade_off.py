@@ -41,6 +41,7 @@ def draw_trade_off(study: Study, trials: Sequence[Trial], path: Path, caution: s
     names, methods = objective_names(study), list(study.methods)
     pairs = list(combinations(range(len(names)), 2))[:MOST_PAIRS]
     place = study.select.dataset if study.select else ""
+    count = sum(t.number is not None and set(names) <= set(t.values) for t in trials)
     width, height = 4.6 * len(pairs) + 2.4, 4.6
     with house_style():
         figure = make_canvas(width, height)
@@ -59,7 +60,7 @@ def draw_trade_off(study: Study, trials: Sequence[Trial], path: Path, caution: s
                         _draw_method(axes, study, mine, pair, handles, methods.index(method))
                     )
         figure.suptitle(
-            f"{study.name}: the objectives on {place} (selection), every trial{caution}",
+            f"{study.name}: the objectives on {place} (selection), {count} trials{caution}",
             fontsize=HEADING, x=0.02, ha="left",
         )  # fmt: skip
         figure.legend(
