@@ -1,5 +1,5 @@
 # make demo    install into .venv and run the first study, on photographs that come with packages
-# make test    the whole test suite, offline
+# make test    the whole test suite, offline, in two processes
 # make lint    ruff and mypy
 # make perf    the speed table: ours beside a peer or the naive way, as ratios
 # make clean   remove what these made, results included
@@ -24,7 +24,7 @@ demo: .venv/installed
 	@echo "Open reports/gamma/report.html, or browse every run: $(BIN)/bench mlflow"
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -161,7 +161,7 @@ def hardware(device: str) -> str:
     """Returns the processor's name and the threads used, or the GPU's name."""
     if device != "cpu":
         return torch.cuda.get_device_name()
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{(names or [platform.machine()])[0]}, {torch.get_num_threads()} threads"
 
