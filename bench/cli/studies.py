@@ -122,6 +122,7 @@ def report(
 
     chosen = names(formats or "md,tex,csv,html")
     written = write_report(study_name(study), out, chosen, mixed=mix_protocols)
+    gc.freeze()  # or the end looks for garbage in all of it, half a second
     _print_report(written, ())
     return 0
 

@@ -31,8 +31,8 @@ HEADING_LINE = 0.17
 """Inches that each line of a heading takes."""
 FEW_TRIALS = 40
 """Up to here trials are joined by a line and dots are large."""
-MOST_ANSWERS = 2000
-"""Points of a figure that answers; above, the SVG would weigh more than the page."""
+MOST_ANSWERS = 500
+"""Points of a figure that answers; above, they cover each other and cost a tenth of a second."""
 _also: ContextVar[frozenset[str]] = ContextVar("also", default=frozenset())
 _answers: WeakKeyDictionary[Line2D, Sequence[str]] = WeakKeyDictionary()
 
