@@ -222,7 +222,8 @@ def test_a_paper_is_printed_again_in_three_languages(world: Path) -> None:
 def test_the_latex_of_a_paper_compiles(world: Path) -> None:
     file = write_paper("rts", None, ["tex"])[1]["table.tex"]
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", file.name]
-    subprocess.run(command, cwd=file.parent, check=True, capture_output=True)
+    done = subprocess.run(command, cwd=file.parent, capture_output=True, text=True)
+    assert done.returncode == 0 and file.with_suffix(".pdf").is_file(), done.stdout[-2000:]
 
 
 def test_the_ledger_counts_each_paper_and_names_each_run(world: Path) -> None:

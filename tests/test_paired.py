@@ -11,6 +11,7 @@ from scipy import stats
 from bench.records.cell import Cell, Score
 from bench.report.marks import against_best, rank_section
 from bench.report.markup import Report, to_latex, to_markdown
+from bench.report.means import means_of
 from bench.report.page.html import to_html
 from bench.report.paired import (
     holm,
@@ -22,7 +23,7 @@ from bench.report.paired import (
 from bench.report.rows import Row, choose_rows
 from bench.report.scores import Column, columns_of
 from bench.report.stats import mean_over_seeds
-from bench.report.tables import Table, make_tables, means_of
+from bench.report.tables import Table, make_tables
 from bench.study.fields import SelectSection, Study
 
 PSNR = Column("set14", 2, "psnr_y", "", "sr-y@1")

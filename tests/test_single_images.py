@@ -9,11 +9,11 @@ import pytest
 from bench.records.cell import Cell, Score
 from bench.report.images import agreements, differences
 from bench.report.importance import FEWEST, importances
+from bench.report.means import means_of
 from bench.report.planes import perception_planes
 from bench.report.references import bibtex
 from bench.report.rows import Row, choose_rows
 from bench.report.scores import columns_of
-from bench.report.tables import means_of
 from bench.study.fields import Study
 
 Images = dict[str, float]

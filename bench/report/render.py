@@ -11,6 +11,7 @@ from bench.report.folder import ReportFolder
 from bench.report.found import paragraph
 from bench.report.marks import rank_section
 from bench.report.markup import Figure, Report, to_latex, to_markdown
+from bench.report.means import means_of
 from bench.report.page.html import to_html
 from bench.report.page.pictures import Compared, compared
 from bench.report.papers.beside import comparison_sections, write_comparison
@@ -20,7 +21,7 @@ from bench.report.provenance import commit, remarks, sections
 from bench.report.rows import choose_rows
 from bench.report.scores import Column, columns_of
 from bench.report.strip import make_strips
-from bench.report.tables import make_tables, means_of
+from bench.report.tables import make_tables
 from bench.study.fields import Study
 
 FORMATS = ("md", "tex", "csv", "html")

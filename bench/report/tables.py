@@ -14,10 +14,11 @@ from itertools import groupby
 from bench.measure.metrics import metric
 from bench.records.cell import Cell
 from bench.report.marks import MARK, against_best, images_of, mark_notes, scatter_section
+from bench.report.means import means_of
 from bench.report.provenance import Section, image_count, summary, tiny_runs
 from bench.report.rows import Row
-from bench.report.scores import ARROWS, DASH, Column, cell_values, printed_number
-from bench.report.stats import Mean, mean_over_seeds, ranks
+from bench.report.scores import ARROWS, DASH, Column, printed_number
+from bench.report.stats import Mean, ranks
 from bench.report.why import Facts, column_facts, row_facts
 from bench.study.fields import Study
 from bench.study.words import ensemble_text
@@ -101,12 +102,6 @@ def make_tables(
     return tables
 
 
-def means_of(rows: Sequence[Row], columns: Sequence[Column]) -> list[list[Mean | None]]:
-    """Returns the mean of each row in each column; None where there is none."""
-    values = [_row_values(row) for row in rows]
-    return [[_mean(of_row, column) for column in columns] for of_row in values]
-
-
 def _side_by_side(columns: Sequence[Column]) -> list[list[Column]]:
     parts: list[list[Column]] = []
     for _, found in groupby(columns, lambda c: (c.dataset, c.scale)):
@@ -116,20 +111,6 @@ def _side_by_side(columns: Sequence[Column]) -> list[list[Column]]:
         else:
             parts.append(group)
     return parts
-
-
-def _row_values(row: Row) -> dict[Column, dict[int, dict[str, float]]]:
-    """Column -> seed -> image -> value."""
-    values: dict[Column, dict[int, dict[str, float]]] = {}
-    for cell in row.cells:
-        for column, images in cell_values(cell).items():
-            values.setdefault(column, {})[cell.seed] = images
-    return values
-
-
-def _mean(values: dict[Column, dict[int, dict[str, float]]], column: Column) -> Mean | None:
-    found = mean_over_seeds(values[column], column.pool) if column in values else None
-    return None if found is None or math.isnan(found.value) else found
 
 
 def _column(

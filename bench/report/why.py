@@ -1,16 +1,18 @@
 """Where one number of a table comes from, and the command that makes it again."""
 
+import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.errors import BenchError, unknown
 from bench.measure.metrics import metric
 from bench.measure.protocol import PROTOCOLS
-from bench.records.cell import Cell, load_records
-from bench.report.provenance import commit, image_count
+from bench.records.cell import Cell, UsedDataset, load_records
+from bench.report.means import means_of
+from bench.report.provenance import commit, image_count, tiny_runs
 from bench.report.rows import Row, choose_rows
-from bench.report.scores import DASH, Column, cell_values, columns_of, printed_number
+from bench.report.scores import DASH, Column, columns_of, printed_number
 from bench.study.fields import MethodSection, Study
 
 Facts = list[tuple[str, str]]
@@ -28,13 +30,17 @@ def column_facts(study: Study, cells: Sequence[Cell], column: Column) -> Facts:
     direction = {"higher": "more is better", "lower": "less is better"}
     told = [column.title, direction.get(metric(column.metric).direction, "")]
     return [
-        ("set", f"{column.place}, {'; '.join(map(image_count, used)) or 'not measured'}"),
+        ("set", f"{column.place}, {'; '.join(map(_whole_or_part, used)) or 'not measured'}"),
         ("its LR", "; ".join(dict.fromkeys(u.source for u in used)) or DASH),
         ("its fingerprint", "; ".join(dict.fromkeys(u.fingerprint for u in used)) or DASH),
         ("metric", ", ".join(filter(None, told))),
         ("protocol", f"{column.protocol or DASH}{title}"),
         (AGAIN, goes_on(column)),
     ]
+
+
+def _whole_or_part(used: UsedDataset) -> str:
+    return image_count(used) + (", PARTIAL" if used.count < used.official else "")
 
 
 def row_facts(study: Study, row: Row) -> Facts:
@@ -44,14 +50,18 @@ def row_facts(study: Study, row: Row) -> Facts:
     first, section = row.cells[0], study.methods[row.method]
     values = ", ".join(f"{name} {value}" for name, value in sorted(first.parameters.items()))
     weights = [text for name, text in first.decided_by.items() if "weights" in name]
+    made = shlex.join(section.command) if section.command else section.folder
     facts = [
-        ("method", first.use or section.folder or "the originals themselves"),
+        ("method", made or first.use or "the originals themselves"),
+        ("tiny run", tiny_runs([row])),
         ("hyper-parameters", values),
         ("weights", ", ".join(filter(None, [section.weights, *weights]))),
     ]
     for cell in row.cells:
         seed = f"seed {cell.seed}: " if len(row.cells) > 1 else ""
         facts += [(seed + name, text) for name, text in _cell_facts(cell)]
+    if len(row.cells) > 1:
+        facts.append(("mean over", "these seeds; what follows makes the first one's number again"))
     facts.append((AGAIN, begins_again(study, row)))
     return [(name, text) for name, text in facts if text]
 
@@ -78,7 +88,8 @@ def begins_again(study: Study, row: Row) -> str:
     made = section.folder is not None or section.command is not None
     if made or not row.cells or not row.cells[0].use:
         return shlex.join(["bench", "sweep", str(study.path or f"{study.name}.yaml")])
-    return shlex.join(["bench", "eval", *_method(row.cells[0], section)])
+    ensemble = ["--ensemble"] * bool(row.cells[0].ensemble)
+    return shlex.join(["bench", "eval", *_method(row.cells[0], section), *ensemble])
 
 
 def goes_on(column: Column) -> str:
@@ -100,7 +111,7 @@ def _method(cell: Cell, section: MethodSection) -> list[str]:
     words = [cell.use]
     if section.weights is not None:
         words += ["--weights", section.weights]
-    for name, value in section.fixed.items():
+    for name, value in {**section.fixed, **cell.swept}.items():
         words += ["--param", f"{name}={value}"]
     return words
 
@@ -134,16 +145,22 @@ def _short(row: Row) -> str:
 
 
 def _number(study: Study, cells: Sequence[Cell], row: Row, column: Column) -> dict[str, Any]:
-    values = [cell_values(cell).get(column) for cell in row.cells]
-    means = [column.pool(v.values()) for v in values if v]
-    value = sum(means) / len(means) if means else float("nan")
+    ((mean,),) = means_of([row], [column])
+    value, asked = (mean.value, mean.total) if mean else (math.nan, 0)
     facts = [*column_facts(study, cells, column), *row_facts(study, row)]
     return {
-        "row": row.label, "column": f"{column.place} {column.title}",
+        "row": row.label + (" [tiny run]" if tiny_runs([row]) else ""),
+        "column": f"{column.place} {column.title}",
         "value": printed_number(value, metric(column.metric).digits),
-        "images": max((len(v) for v in values if v), default=0),
+        "images": len(mean.images) if mean else 0, "asked": asked,
         "facts": {**dict(facts), AGAIN: command(study, row, column)},
     }  # fmt: skip
+
+
+def _count(number: Mapping[str, Any]) -> str:
+    """ "14", or "11 of 14" where some images have no value."""
+    images, asked = number["images"], number["asked"]
+    return f"{images}" if images == asked else f"{images} of {asked}"
 
 
 def why_text(found: dict[str, Any]) -> str:
@@ -155,7 +172,7 @@ def why_text(found: dict[str, Any]) -> str:
         blocks.append(
             "\n".join(
                 [f"{found['study']}, {number['row']}: {number['column']} = {number['value']}, "
-                 f"{number['images']} images",
+                 f"{_count(number)} images",
                  *(f"  {name.ljust(wide)}  {text}" for name, text in facts.items())]
             )
         )  # fmt: skip

@@ -17,6 +17,7 @@ from bench.report.figures.trade_off import draw_trade_off
 from bench.report.images import Agreement, Differences, agreements, differences
 from bench.report.importance import importances
 from bench.report.markup import Figure
+from bench.report.means import means_of
 from bench.report.planes import cost_planes, perception_planes
 from bench.report.progress import Progress, make_progress
 from bench.report.provenance import caution
@@ -24,7 +25,6 @@ from bench.report.rows import Row, objective_names
 from bench.report.scores import Column
 from bench.report.series import Response, make_responses, make_trials
 from bench.report.strip import Strip, score_columns
-from bench.report.tables import means_of
 from bench.study.fields import Study
 
 __all__ = ["also_as", "draw_figures"]
