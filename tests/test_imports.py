@@ -42,6 +42,7 @@ DOORS = {
             "curves",
             "images",
             "planes",
+            "points",
             "progress",
             "response",
             "style",

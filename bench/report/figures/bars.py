@@ -9,12 +9,11 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.report.figures.style import (
     COLOURS,
-    HEADING,
-    HEADING_LINE,
+    LETTER,
+    axes_at,
     colour_of,
-    heading_lines,
+    headed,
     house_style,
-    make_canvas,
     save,
 )
 from bench.report.importance import Importance
@@ -24,7 +23,6 @@ from bench.report.stats import Mean
 from bench.study.fields import Study
 
 BAR = 0.24
-LETTER = 0.068
 ACROSS = 3
 
 
@@ -67,32 +65,14 @@ def _draw(
 ) -> None:
     columns = min(ACROSS, len(panels))
     names = max(len(name) for _, bars in panels for name, _, _ in bars) * LETTER + 0.15
-    each, most = names + 2.2, max(len(bars) for _, bars in panels)
-    rows, tall = math.ceil(len(panels) / columns), BAR * most + 0.85
-    width = columns * each + 0.2
-    heading = heading_lines(title, width)
-    head = 0.2 + HEADING_LINE * len(heading)
-    total = head + rows * tall
+    each, tall = names + 2.2, BAR * max(len(bars) for _, bars in panels) + 0.85
     with house_style():
-        figure = make_canvas(width, total)
-        figure.text(
-            0.015,
-            1 - 0.08 / total,
-            "\n".join(heading),
-            fontsize=HEADING,
-            va="top",
-            linespacing=1.15,
-        )
+        figure, head = headed(title, columns * each + 0.2, math.ceil(len(panels) / columns) * tall)
         for k, (name, bars) in enumerate(panels):
             row, column = divmod(k, columns)
-            high, top = BAR * len(bars), head + row * tall + 0.3
-            box = (
-                (column * each + names) / width,
-                1 - (top + high) / total,
-                1.95 / width,
-                high / total,
-            )
-            _draw_bars(figure.add_axes(box), name, bars, label)
+            left, top = column * each + names, head + row * tall + 0.3
+            axes = axes_at(figure, left, top, 1.95, BAR * len(bars))
+            _draw_bars(axes, name, bars, label)
         save(figure, path)
 
 

@@ -11,20 +11,19 @@ from matplotlib.ticker import MaxNLocator
 from bench.measure.metrics import metric
 from bench.report.figures.style import (
     COLOURS,
-    HEADING,
-    HEADING_LINE,
+    LETTER,
     answer,
-    heading_lines,
+    axes_at,
+    headed,
     house_style,
-    make_canvas,
     save,
 )
 from bench.report.images import Agreement, Differences
 from bench.study.fields import Study
 
 ACROSS = 2
-LETTER = 0.068
-"""Inches of a small letter."""
+LINE, CELL = 0.26, 0.55
+"""Inches of a method's line, and of a number in a matrix."""
 
 
 def draw_differences(study: Study, found: Sequence[Differences], path: Path, caution: str) -> None:
@@ -32,32 +31,16 @@ def draw_differences(study: Study, found: Sequence[Differences], path: Path, cau
     columns = min(ACROSS, len(found))
     names = max(len(d.label) for one in found for d in one.rows) * LETTER + 0.15
     heights = [
-        0.85 + 0.26 * max(len(one.rows) for one in found[k : k + columns])
+        0.85 + LINE * max(len(one.rows) for one in found[k : k + columns])
         for k in range(0, len(found), columns)
     ]
-    width = columns * (names + 3.0) + 0.2
-    heading = heading_lines(
-        f"{study.name}: each method beside the best, image by image{caution}", width
-    )
-    head = 0.2 + HEADING_LINE * len(heading)
+    title = f"{study.name}: each method beside the best, image by image{caution}"
     with house_style():
-        figure = make_canvas(width, sum(heights) + head)
-        total = sum(heights) + head
-        figure.text(
-            0.015,
-            1 - 0.08 / total,
-            "\n".join(heading),
-            fontsize=HEADING,
-            va="top",
-            linespacing=1.15,
-        )
+        figure, head = headed(title, columns * (names + 3.0) + 0.2, sum(heights))
         for k, one in enumerate(found):
             row, column = divmod(k, columns)
-            high = 0.26 * len(one.rows)
-            top = head + sum(heights[:row]) + 0.28
-            box = ((column * (names + 3.0) + names) / width, 1 - (top + high) / total,
-                   2.85 / width, high / total)  # fmt: skip
-            _draw_differences(figure.add_axes(box), one)
+            left, top = column * (names + 3.0) + names, head + sum(heights[:row]) + 0.28
+            _draw_differences(axes_at(figure, left, top, 2.85, LINE * len(one.rows)), one)
         save(figure, path)
 
 
@@ -86,35 +69,19 @@ def draw_agreements(study: Study, found: Sequence[Agreement], path: Path, cautio
     """Draws a matrix for each set."""
     columns = min(ACROSS, len(found))
     names = max(len(c.title) for one in found for c in one.columns) * LETTER + 0.15
-    side = 0.55 * max(len(one.columns) for one in found)
-    each = names + side + 0.3
-    rows = math.ceil(len(found) / columns)
-    width = columns * each + 0.2
-    heading = heading_lines(f"{study.name}: how alike metrics rank the methods{caution}", width)
-    head = 0.2 + HEADING_LINE * len(heading)
-    tall = side + names + 0.45
-    total = head + rows * tall
+    side = CELL * max(len(one.columns) for one in found)
+    each, tall = names + side + 0.3, names + side + 0.45
+    title = f"{study.name}: how alike metrics rank the methods{caution}"
     with house_style():
-        figure = make_canvas(width, total)
-        figure.text(
-            0.015,
-            1 - 0.08 / total,
-            "\n".join(heading),
-            fontsize=HEADING,
-            va="top",
-            linespacing=1.15,
-        )
+        figure, head = headed(title, columns * each + 0.2, math.ceil(len(found) / columns) * tall)
         for k, one in enumerate(found):
             row, column = divmod(k, columns)
-            mine = 0.55 * len(one.columns)
-            top = head + row * tall + 0.3
-            box = (
-                (column * each + names) / width,
-                1 - (top + mine) / total,
-                mine / width,
-                mine / total,
+            left, top, mine = (
+                column * each + names,
+                head + row * tall + 0.3,
+                CELL * len(one.columns),
             )
-            _draw_agreement(figure.add_axes(box), one)
+            _draw_agreement(axes_at(figure, left, top, mine, mine), one)
         save(figure, path)
 
 

@@ -9,12 +9,9 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.report.figures.style import (
     COLOURS,
-    HEADING,
-    HEADING_LINE,
     fill,
-    heading_lines,
+    headed,
     house_style,
-    make_canvas,
     save,
 )
 from bench.report.progress import Progress, ProgressPanel
@@ -30,26 +27,21 @@ def draw_progress(study: Study, progress: Progress, path: Path, caution: str) ->
     columns = min(COLUMNS, len(progress.panels))
     lines = -(-len(progress.panels) // columns)
     width = max(6.5, 3.2 * columns + 0.6)
-    heading = heading_lines(f"{study.name}: on the way{caution}", width)
     per_line = max(1, int(width / (0.5 + 0.07 * max(map(len, progress.rows)))))
-    top = HEADING_LINE * (len(heading) - 1)
-    head = top + 0.3 + 0.2 * -(-len(progress.rows) // per_line)
+    legend = 0.2 * -(-len(progress.rows) // per_line)
     colours = dict(zip(progress.rows, COLOURS, strict=False))
     with house_style():
-        figure = make_canvas(width, 2.4 * lines + head + 0.5)
+        title = f"{study.name}: on the way{caution}"
+        figure, head = headed(title, width, 2.4 * lines + legend + 0.45)
         for k, panel in enumerate(progress.panels):
             _draw_panel(figure.add_subplot(lines, columns, k + 1), panel, colours)
         height = figure.get_size_inches()[1]
-        figure.text(
-            0.015, 1 - 0.08 / height, "\n".join(heading), fontsize=HEADING, va="top",
-            linespacing=1.15,
-        )  # fmt: skip
         handles = [Line2D([], [], color=colour, lw=1.4) for colour in colours.values()]
         figure.legend(
             handles, list(colours), loc="upper left", frameon=False, ncols=per_line,
-            bbox_to_anchor=(0.01, 1 - (0.3 + top) / height), borderaxespad=0,
+            bbox_to_anchor=(0.01, 1 - (head - 0.05) / height), borderaxespad=0,
         )  # fmt: skip
-        fill(figure, (lines, columns), top=head + 0.15, right=0.2, gaps=(0.78, 0.72))
+        fill(figure, (lines, columns), top=head + legend + 0.15, right=0.2, gaps=(0.78, 0.72))
         save(figure, path)
 
 

@@ -11,14 +11,11 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.report.figures.style import (
     FEW_TRIALS,
-    HEADING,
-    HEADING_LINE,
     answer,
     colour_of,
     fill,
-    heading_lines,
+    headed,
     house_style,
-    make_canvas,
     save,
 )
 from bench.report.series import Panel, Response
@@ -37,10 +34,8 @@ def draw_response(study: Study, response: Response, path: Path, caution: str) ->
     methods = list(study.methods)
     count = max(sum(map(len, panel.points.values())) for panel in response.panels)
     title = f"{study.name}: response to {response.parameter}, {count} trials{caution}"
-    heading = heading_lines(title, 2.75 * columns)
-    top = HEADING_LINE * (len(heading) - 1)
     with house_style():
-        figure = make_canvas(2.75 * columns + 0.3, 2.0 * rows + 0.9 + top)
+        figure, head = headed(title, 2.75 * columns + 0.3, 2.0 * rows + 0.55)
         handles: dict[str, Line2D] = {}
         for (row, column), panel in zip(cells, response.panels, strict=True):
             axes = figure.add_subplot(rows, columns, row * columns + column + 1)
@@ -55,18 +50,14 @@ def draw_response(study: Study, response: Response, path: Path, caution: str) ->
             else:
                 axes.tick_params(labelbottom=False)
         height = figure.get_size_inches()[1]
-        figure.text(  # no suptitle: the layout would give it room a second time
-            0.015, 1 - 0.08 / height, "\n".join(heading), fontsize=HEADING, va="top",
-            linespacing=1.15,
-        )  # fmt: skip
         names = [name for name in methods if name in handles]
         wide = max(1, columns + columns // 3)  # entries that fit beside each other
         figure.legend(
             [handles[name] for name in names], names, loc="upper left", frameon=False,
-            ncols=wide, bbox_to_anchor=(0.01, 1 - (0.3 + top) / height), borderaxespad=0,
+            ncols=wide, bbox_to_anchor=(0.01, 1 - (head - 0.05) / height), borderaxespad=0,
         )  # fmt: skip
-        head = top + 0.3 + 0.2 * math.ceil(len(names) / wide)
-        fill(figure, (rows, columns), top=head + 0.3, right=0.1, gaps=(0.78, 0.4))
+        legend = 0.2 * math.ceil(len(names) / wide)
+        fill(figure, (rows, columns), top=head + legend + 0.25, right=0.1, gaps=(0.78, 0.4))
         save(figure, path)
 
 

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 import seaborn as sns
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
@@ -29,6 +30,8 @@ HEADING = 10.5
 """Points."""
 HEADING_LINE = 0.17
 """Inches that each line of a heading takes."""
+LETTER = 0.068
+"""Inches that a small letter takes, about."""
 FEW_TRIALS = 40
 """Up to here trials are joined by a line and dots are large."""
 MOST_ANSWERS = 500
@@ -94,6 +97,28 @@ def make_canvas(width: float, height: float) -> Canvas:
     figure = Canvas(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
+
+
+def headed(title: str, width: float, height: float) -> tuple[Canvas, float]:
+    """Returns a figure of so many inches with its heading above them, and the heading's height.
+
+    No suptitle: the layout would give it room a second time.
+    """
+    lines = heading_lines(title, width)
+    head = 0.2 + HEADING_LINE * len(lines)
+    figure = make_canvas(width, height + head)
+    figure.text(
+        0.015, 1 - 0.08 / (height + head), "\n".join(lines), fontsize=HEADING, va="top",
+        linespacing=1.15,
+    )  # fmt: skip
+    return figure, head
+
+
+def axes_at(figure: Canvas, left: float, top: float, wide: float, high: float) -> Axes:
+    """Returns new axes at a place in inches from the upper left corner."""
+    width, height = figure.get_size_inches()
+    box = (left / width, 1 - (top + high) / height, wide / width, high / height)
+    return figure.add_axes(box)
 
 
 def save(figure: Canvas, path: Path) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from bench.report.figures.points import LABEL_SIZE, Label, draw_labels
 from bench.report.figures.style import (
     COLOURS,
-    DPI,
     FEW_TRIALS,
     HEADING,
     answer,
@@ -20,7 +20,6 @@ from bench.report.figures.style import (
     make_canvas,
     save,
 )
-from bench.report.labels import along, place_labels
 from bench.report.rows import MOST_ROWS, maximized, objective_names
 from bench.report.series import Trial, quantity_label
 from bench.report.stats import evenly_spaced, pareto_front
@@ -29,11 +28,7 @@ from bench.study.words import number
 
 MOST_PAIRS = 3
 MARKERS = "osD^vP"
-LABEL_SIZE = 7.5
 MOST_LETTERS = 16
-
-Label = tuple[float, float, str, str]
-"""x, y, text, colour."""
 
 
 def draw_trade_off(study: Study, trials: Sequence[Trial], path: Path, caution: str) -> None:
@@ -74,7 +69,7 @@ def draw_trade_off(study: Study, trials: Sequence[Trial], path: Path, caution: s
             low, high = axes.get_xlim()
             more = 0.3 * (high - low)  # for the labels
             axes.set_xlim((low, high + more) if up[a] > 0 else (low - more, high))
-            _draw_labels(axes, texts, (up[a], up[b]))  # now that places in pixels are final
+            draw_labels(axes, texts, (up[a], up[b]))  # now that places in pixels are final
         save(figure, path)
 
 
@@ -163,23 +158,3 @@ def _short_label(trial: Trial) -> str:
     """ "t003: gamma 0.41", or the trial alone where several parameters leave no room."""
     values = ", ".join(f"{name} {number(value)}" for name, value in sorted(trial.swept.items()))
     return f"t{trial.number:03d}" + (f": {values}" if len(values) < MOST_LETTERS else "")
-
-
-def _draw_labels(axes: Axes, labels: list[Label], outward: tuple[int, int]) -> None:
-    to_pixels = axes.transData.transform
-    points = np.array([to_pixels((x, y)) for x, y, _, _ in labels]).reshape(-1, 2)
-    # an estimate is enough, and measuring text takes as long as drawing it
-    em = LABEL_SIZE * DPI / 72
-    sizes = [(0.58 * em * len(text), 1.3 * em) for _, _, text, _ in labels]
-    lines = [(line, to_pixels(line.get_xydata())) for line in axes.lines]
-    taken = [px if line.get_linestyle() == "None" else along(px) for line, px in lines]
-    left, bottom, right, top = axes.get_window_extent().extents
-    boxes = place_labels(points, sizes, np.concatenate(taken), (left, bottom, right, top), outward)
-    for (x, y, text, colour), (px, py), box in zip(labels, points, boxes, strict=True):
-        offset = ((box[0] + box[2]) / 2 - px, (box[1] + box[3]) / 2 - py)
-        far = abs(offset[1]) > 16 or abs(offset[0]) > (box[2] - box[0]) / 2 + 11
-        axes.annotate(
-            text, (x, y), (offset[0] * 72 / DPI, offset[1] * 72 / DPI), ha="center", va="center",
-            textcoords="offset points", fontsize=LABEL_SIZE, color=colour,
-            arrowprops={"arrowstyle": "-", "lw": 0.6, "color": colour} if far else None,
-        )  # fmt: skip
