@@ -1,6 +1,7 @@
 """Draws what single images say: paired differences, and how alike metrics rank."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from bench.report.images import Agreement, Differences
 from bench.study.fields import Study
 
 ACROSS = 2
+WIDE = 44
+"""Letters beside a panel's width."""
 LINE, CELL = 0.26, 0.55
 """Inches of a method's line, and of a number in a matrix."""
 
@@ -31,7 +34,7 @@ def draw_differences(study: Study, found: Sequence[Differences], path: Path, cau
     columns = min(ACROSS, len(found))
     names = max(len(d.label) for one in found for d in one.rows) * LETTER + 0.15
     heights = [
-        0.85 + LINE * max(len(one.rows) for one in found[k : k + columns])
+        1.0 + LINE * max(len(one.rows) for one in found[k : k + columns])
         for k in range(0, len(found), columns)
     ]
     title = f"{study.name}: each method beside the best, image by image{caution}"
@@ -49,7 +52,8 @@ def _draw_differences(axes: Axes, one: Differences) -> None:
     unit = f", {facts.unit}" if facts.unit else ""
     count = len(one.rows[0].values)
     axes.set_title(f"{one.column.place}, {count} images", loc="left", color="#444444")
-    axes.set_xlabel(f"{one.column.title} beside {one.best}{unit} (right: better)")
+    label = f"{one.column.title} beside {one.best}{unit} (right: better)"
+    axes.set_xlabel(textwrap.fill(label, WIDE))
     axes.axvline(0, color="#666666", lw=0.9)
     for k, row in enumerate(one.rows):
         (marks,) = axes.plot(row.values, np.full(count, k), ls="", marker="|", ms=8, mew=0.8,
