@@ -8,7 +8,7 @@ size weighs the losses otherwise.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -23,7 +23,7 @@ from bench.method import Batch, Method, Recipe, Stage
 from bench.method.weights import by_names_of
 from methods.filters.planes import luma
 from methods.losses.pixels import total_variation
-from methods.networks.discriminators import SameConv2d
+from methods.networks.discriminators import DPED_LAYERS, DPEDDiscriminator
 from methods.networks.features import Features, content_network
 
 Count = Annotated[int, Field(ge=1)]
@@ -34,8 +34,6 @@ _LICENCE = "licence of the repository; converted from the authors' checkpoint"
 
 CONTENT, COLOUR, TEXTURE, SMOOTHNESS = 10.0, 0.5, 1.0, 2000.0
 """Weights of the losses, of the code; the text prints others."""
-LAYERS = ((48, 11, 4), (128, 5, 2), (192, 3, 1), (192, 3, 1), (128, 3, 2))
-"""Of the discriminator: channels, kernel, stride."""
 
 
 class DPED(Method):
@@ -71,7 +69,7 @@ class DPED(Method):
     ) -> None:
         super().__init__()
         self.generator = Generator(channels)
-        self.discriminator = GrayDiscriminator(LAYERS, patch, width)
+        self.discriminator = GrayDiscriminator(DPED_LAYERS, patch, width)
         self.features = features
         self.remarks = () if features == "published" else content_network("relu5_4", features)[2]
         self.recipe = Recipe(steps=steps, patch=patch, learning_rate=learning_rate)
@@ -158,34 +156,20 @@ class Generator(nn.Module):
         return torch.relu(self.get_submodule(f"norm{i}")(x))
 
 
-class GrayDiscriminator(nn.Module):
-    """Section 3.2: convolutions padded as TensorFlow's "same", then two dense layers; 7,361,122
-    parameters for patches of 100 pixels.
+class GrayDiscriminator(DPEDDiscriminator):
+    """Section 3.2: of pictures `(N, 3, size, size)` in [0, 1] it sees the gray alone; returns
+    logits `(N, 2)`: made, original.
 
-    Takes pictures `(N, 3, size, size)` in [0, 1] and looks at their gray alone; returns logits
-    `(N, 2)`: made, original. layers: (channels, kernel, stride), the channels for a first layer of
-    its own width; all but the first have instance norm behind their LeakyReLU.
+    layers: (channels, kernel, stride), the channels for a first layer of its own width.
     """
 
     def __init__(self, layers: Sequence[tuple[int, int, int]], size: int, width: int) -> None:
-        super().__init__()
-        parts: list[nn.Module] = []
-        inputs = 1
-        for channels, kernel, stride in layers:
-            outputs = max(1, channels * width // layers[0][0])
-            parts += [SameConv2d(inputs, outputs, kernel, stride), nn.LeakyReLU(0.2)]
-            if inputs > 1:
-                parts.append(nn.InstanceNorm2d(outputs, eps=1e-3, affine=True))
-            inputs, size = outputs, math.ceil(size / stride)
-        self.layers = nn.Sequential(*parts, nn.Flatten())
-        self.judge = nn.Sequential(
-            nn.Linear(inputs * size**2, 1024), nn.LeakyReLU(0.2), nn.Linear(1024, 2)
-        )
+        norm = partial(nn.InstanceNorm2d, eps=1e-3, affine=True)
+        super().__init__(1, size, width, norm, layers, outputs=2)
         initialise(self)
 
     def forward(self, image: Tensor) -> Tensor:
-        logits: Tensor = self.judge(self.layers(luma(image)))
-        return logits.float()
+        return super().forward(luma(image))
 
 
 def colour(sr: Tensor, target: Tensor) -> Tensor:

@@ -276,7 +276,10 @@ class PRaD(Method):
         self.discriminator: DPEDDiscriminator | None = None
         if discriminator != "none" and adversarial:
             inputs = {"triplet": 6 + 64, "pair": 6, "image": 3}[discriminator]
-            self.discriminator = DPEDDiscriminator(inputs, patch, discriminator_width)
+            hidden = max(1, round(1024 * discriminator_width / 48))
+            self.discriminator = DPEDDiscriminator(
+                inputs, patch, discriminator_width, hidden=hidden
+            )
 
     def _check(self, features: Features) -> None:
         if self.patch % self.stride:

@@ -19,6 +19,7 @@ from methods.bimef import BIMEF
 from methods.dped import DPED
 from methods.filters.gradients import gradient, solved
 from methods.gridnet import GridNet
+from methods.networks.discriminators import DPED_LAYERS
 from methods.neural_art import NeuralArt
 from methods.ppcn import Student, Teacher
 from methods.resnet import ResNet
@@ -84,7 +85,7 @@ def test_an_undecided_discriminator_costs_log_2_a_patch() -> None:
 
 
 def test_the_discriminator_does_not_see_colour() -> None:
-    judge = dped.GrayDiscriminator(dped.LAYERS, 32, 6)
+    judge = dped.GrayDiscriminator(DPED_LAYERS, 32, 6)
     image = torch.rand(2, 3, 32, 32)
     gray = (image * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
     assert torch.allclose(judge(image), judge(gray.expand(-1, 3, -1, -1)), atol=1e-5)

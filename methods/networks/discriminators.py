@@ -1,11 +1,11 @@
 """Discriminators: networks that tell original from restored images of one size.
 
 All take RGB `(N, 3, size, size)` in [0, 1], or so many channels as they say, and return logits
-`(N, 1)`; the sigmoid is the loss's.
+`(N, 1)`, or so many as they say; the sigmoid is the loss's.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -136,15 +136,19 @@ class ESRGANDiscriminator(_VGGStyle):
         super().__init__(widths, kernel=4, bias=False, features=features, hidden=100)
 
 
+DPED_LAYERS = ((48, 11, 4), (128, 5, 2), (192, 3, 1), (192, 3, 1), (128, 3, 2))
+"""Channels, kernel, stride."""
+
+
 class DPEDDiscriminator(nn.Module):
     """Ignatov et al., DSLR-Quality Photos on Mobile Devices, ICCV 2017, section 3.2, as in the
-    authors' code: five convolutions padded as TensorFlow's "same", LeakyReLU 0.2, then the
-    norm, which the first has not; two dense layers.
+    authors' code: convolutions padded as TensorFlow's "same", LeakyReLU 0.2, then the norm, which
+    the first has not; two dense layers.
 
-    inputs: channels, 1 for DPED's gray pictures. norm: makes the norm of so many channels; DPED's
-    is InstanceNorm2d(affine=True), PRaD's batch norm. width: of the first layer, with the others in
-    proportion. Of size 100 with 1 channel: 7,360,097 parameters, and 1,025 more with DPED's second
-    output, 7,361,122.
+    inputs: channels, 1 for DPED's gray pictures. width: of the first layer, with the others in
+    proportion. norm: makes the norm of so many channels; DPED's is instance norm, PRaD's batch
+    norm. layers: PPCN has others. hidden: units of the dense layer. outputs: logits. DPED's own has
+    2 for patches of 100 pixels, and 7,361,122 parameters.
     """
 
     def __init__(
@@ -153,20 +157,20 @@ class DPEDDiscriminator(nn.Module):
         size: int = 100,
         width: int = 48,
         norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+        layers: Sequence[tuple[int, int, int]] = DPED_LAYERS,
+        hidden: int = 1024,
+        outputs: int = 1,
     ) -> None:
         super().__init__()
-        first, *widths, hidden = (
-            max(1, round(n * width / 48)) for n in (48, 128, 192, 192, 128, 1024)
-        )
-        layers: list[nn.Module] = [SameConv2d(inputs, first, 11, 4), nn.LeakyReLU(0.2)]
-        before = first
-        for own, kernel, stride in zip(widths, (5, 3, 3, 3), (2, 1, 1, 2), strict=True):
-            layers += [SameConv2d(before, own, kernel, stride), nn.LeakyReLU(0.2), norm(own)]
-            before = own
-        self.layers = nn.Sequential(*layers, nn.Flatten())
-        features = before * math.ceil(size / 16) ** 2
+        parts: list[nn.Module] = []
+        for channels, kernel, stride in layers:
+            own = max(1, round(channels * width / layers[0][0]))
+            normed = [norm(own)] if parts else []
+            parts += [SameConv2d(inputs, own, kernel, stride), nn.LeakyReLU(0.2), *normed]
+            inputs, size = own, math.ceil(size / stride)
+        self.layers = nn.Sequential(*parts, nn.Flatten())
         self.judge = nn.Sequential(
-            nn.Linear(features, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 1)
+            nn.Linear(inputs * size**2, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, outputs)
         )
 
     def forward(self, image: Tensor) -> Tensor:
