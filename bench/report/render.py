@@ -1,8 +1,9 @@
 """Writes a study's report from its records alone: tables, scores, figures, one page with all."""
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.errors import BenchError, unknown
 from bench.records.cell import Cell, load_records, scores_frame
@@ -15,10 +16,10 @@ from bench.report.means import means_of
 from bench.report.page.html import to_html
 from bench.report.page.pictures import Compared, compared
 from bench.report.papers.beside import comparison_sections, write_comparison
-from bench.report.papers.published import load_papers
+from bench.report.papers.published import Paper, load_papers
 from bench.report.progress import progress_section
 from bench.report.provenance import commit, remarks, sections
-from bench.report.rows import choose_rows
+from bench.report.rows import Row, choose_rows
 from bench.report.scores import Column, columns_of
 from bench.report.strip import make_strips
 from bench.report.tables import make_tables
@@ -59,20 +60,9 @@ def render(
         _refuse_mixture(columns)
     drawn = bool({"md", "html", "pdf"} & set(formats))
     with place.drafts() as drafts:
-        figures: list[Figure] = []
-        absent: list[str] = []
-        seen: list[Compared] = []
+        seen = _Seen()
         if drawn:
-            # matplotlib: tables alone must not wait
-            from bench.report.figures import also_as, draw_figures
-
-            strips, absent = make_strips(study, rows, columns, pictures)
-            with also_as({"svg" if name == "html" else name for name in formats}):
-                figures, why = draw_figures(study, cells, rows, columns, strips, drafts / "figures")
-            absent += why
-            if "html" in formats:
-                seen, why = compared(strips)
-                absent += why
+            seen = _drawn(study, cells, rows, columns, pictures, drafts / "figures", formats)
         tables = make_tables(study, cells, rows, columns)
         beside = comparison_sections(study, cells, papers)
         report = Report(
@@ -87,28 +77,67 @@ def render(
                 *(table.scatter for table in tables),
                 *sections(study, cells, rows),
             ],
-            figures,
-            absent,
-            seen,
+            seen.figures,
+            seen.absent,
+            seen.compared,
             paragraph(tables, beside),
         )
-        for name, (file, writer) in TEXTS.items():
-            if name in formats:
-                (drafts / file).write_text(writer(report), encoding="utf-8")
-        if "bib" in formats:
-            from bench.report.references import bibtex  # asks the methods, which takes torch
-
-            (drafts / REFERENCES).write_text(bibtex(study), encoding="utf-8")
-        for drawn_for_page in (drafts / "figures").glob("*.svg"):
-            drawn_for_page.unlink()
-        if "csv" in formats:
-            _write_scores(cells, drafts)
-            if papers:
-                write_comparison(study, cells, papers, drafts / "published.csv")
+        _write(report, study, cells, papers, formats, drafts)
         written = place.take(drafts, figures=drawn)
-    drawings = (f.path.with_suffix(end) for f in figures for end in (".png", ".pdf"))
+    drawings = (f.path.with_suffix(end) for f in seen.figures for end in (".png", ".pdf"))
     order = [*(f"figures/{p.name}" for p in drawings), *names_of(study, formats), "earlier"]
     return {name: written[name] for name in order if name in written}
+
+
+class _Seen(NamedTuple):
+    """What a report shows beside its tables."""
+
+    figures: Sequence[Figure] = ()
+    absent: Sequence[str] = ()
+    compared: Sequence[Compared] = ()
+
+
+def _drawn(
+    study: Study,
+    cells: Sequence[Cell],
+    rows: Sequence[Row],
+    columns: Sequence[Column],
+    pictures: Path,
+    folder: Path,
+    formats: Sequence[str],
+) -> _Seen:
+    """Draws the figures into `folder`; of the page's also the drawings that it holds."""
+    # matplotlib: tables alone must not wait
+    from bench.report.figures import also_as, draw_figures
+
+    strips, absent = make_strips(study, rows, columns, pictures)
+    with also_as({"svg" if name == "html" else name for name in formats}):
+        figures, why = draw_figures(study, cells, rows, columns, strips, folder)
+    shown, too_large = compared(strips) if "html" in formats else ([], [])
+    return _Seen(figures, [*absent, *why, *too_large], shown)
+
+
+def _write(
+    report: Report,
+    study: Study,
+    cells: list[Cell],
+    papers: Mapping[str, Paper],
+    formats: Sequence[str],
+    drafts: Path,
+) -> None:
+    for name, (file, writer) in TEXTS.items():
+        if name in formats:
+            (drafts / file).write_text(writer(report), encoding="utf-8")
+    for drawing in (drafts / "figures").glob("*.svg"):  # they stand in the page
+        drawing.unlink()
+    if "bib" in formats:
+        from bench.report.references import bibtex  # asks the methods, which takes torch
+
+        (drafts / REFERENCES).write_text(bibtex(study), encoding="utf-8")
+    if "csv" in formats:
+        _write_scores(cells, drafts)
+        if papers:
+            write_comparison(study, cells, papers, drafts / "published.csv")
 
 
 TEXTS: dict[str, tuple[str, Callable[[Report], str]]] = {

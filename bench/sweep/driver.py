@@ -80,11 +80,7 @@ def sweep(
             with _nothing_is_garbage():
                 driver.start()
             driver.run()
-            cells = recorder.current()
-            if study.evaluate.efficiency and shown:
-                for cell in timed(study, cells, shown(cells), screen.note):
-                    recorder.amend(cell)
-                cells = recorder.current()
+            cells = _timed(recorder, shown, screen)
             with _nothing_is_garbage():
                 files = report(cells) if report else None
                 if shown and (policy := study.evaluate.pictures) != "all":
@@ -103,6 +99,18 @@ def sweep(
         finally:
             screen.close()
         return cells
+
+
+def _timed(
+    recorder: Recorder, shown: Callable[[list[Cell]], Collection[str]] | None, screen: Screen
+) -> list[Cell]:
+    """The study's records, with what the reported rows cost if it asks for that."""
+    cells, study = recorder.current(), recorder.study
+    if not (study.evaluate.efficiency and shown):
+        return cells
+    for cell in timed(study, cells, shown(cells), screen.note):
+        recorder.amend(cell)
+    return recorder.current()
 
 
 @contextlib.contextmanager
