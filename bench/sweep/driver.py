@@ -17,7 +17,8 @@ from bench.records.store import content_key
 from bench.study.fields import Study
 from bench.study.words import swept_text
 from bench.sweep.address import innermost, search_address
-from bench.sweep.executor import Executor, Handle, LocalExecutor
+from bench.sweep.executors import Executor, Handle, run_job
+from bench.sweep.executors.local import LocalExecutor
 from bench.sweep.identity import changes, retrains
 from bench.sweep.job import Done, Event, Halt, Job, Lost, Report, Scored, Strip
 from bench.sweep.recorder import Recorder
@@ -73,7 +74,7 @@ def sweep(
             recorder.forget()
         with _nothing_is_garbage():
             recorder.claim(keep, retry_failed)
-        executor = executor or LocalExecutor(workers or default_workers())
+        executor = executor or LocalExecutor(workers or default_workers(), run_job)
         driver = Driver(recorder, executor, screen, tell)
         try:
             recorder.open(yaml)

@@ -74,22 +74,26 @@ class Scored:
     of: int
 
 
+class Last:
+    """After an event of this kind a job says nothing more."""
+
+
 @dataclass(frozen=True)
-class Done:
+class Done(Last):
     """The trial has ended, well or not."""
 
     cell: Cell
 
 
 @dataclass(frozen=True)
-class Halt:
+class Halt(Last):
     """The machine cannot go on, such as with a full disk. The trial has no result."""
 
     reason: str
 
 
 @dataclass(frozen=True)
-class Lost:
+class Lost(Last):
     """The worker went away without a result: killed, out of memory, its GPU or machine gone."""
 
     reason: str

@@ -1,51 +1,33 @@
-"""Where trials run: local processes here, a cluster behind the same seam."""
+"""Jobs in processes of this machine."""
 
 import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Protocol
+from typing import Generic, TypeVar
 
 from bench.data.processes import end_with_parent, no_main_module
-from bench.data.roots import paths_from
-from bench.sweep.job import Done, Event, Halt, Job, Lost
-from bench.sweep.trial import run_trial
+from bench.sweep.executors import Handle, become_worker
+from bench.sweep.job import Last, Lost
 
-Handle = int
-
-
-class Executor(Protocol):
-    """Runs jobs and passes on their events. Every job ends with one Done, Halt or Lost."""
-
-    slots: int
-    """How many jobs may be in flight."""
-
-    def submit(self, job: Job) -> Handle: ...
-
-    def events(self, timeout: float) -> Iterator[tuple[Handle, Event]]:
-        """Yields what has come within `timeout` seconds, in the order of each job."""
-        ...
-
-    def cancel(self, handle: Handle) -> None:
-        """Stops a job; no event of it comes afterwards."""
-        ...
-
-    def close(self) -> None:
-        """Stops every job."""
-        ...
+J = TypeVar("J")
+E = TypeVar("E")
 
 
-class LocalExecutor:
+class LocalExecutor(Generic[J, E]):
     """One process for each job, forked from a server that has torch loaded already.
 
-    A crash costs one attempt of one trial. The cores are divided among the workers, and the GPUs.
+    A crash costs one attempt of one job. The cores are divided among the workers, and the GPUs.
+    run: what a worker does with a job and its number of threads, such as `run_job`; a function of a
+    module, which is loaded once for all workers.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, run: Callable[[J, int], Iterator[E]]) -> None:
         self.slots = workers
+        self._run = run
         self._cores = len(os.sched_getaffinity(0))
         self._running: dict[Handle, tuple[BaseProcess, Connection]] = {}
         self._slots: dict[Handle, int] = {}
@@ -55,14 +37,14 @@ class LocalExecutor:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self._context = multiprocessing.get_context("forkserver")
         # The first optimizer of a process imports torch._dynamo (1.4 s): once here, not in each.
-        self._context.set_forkserver_preload(["torch._dynamo", "bench.sweep.trial"])
+        self._context.set_forkserver_preload(["torch._dynamo", run.__module__])
 
-    def submit(self, job: Job) -> Handle:
+    def submit(self, job: J) -> Handle:
         """Starts a job with its share of the cores."""
         ours, theirs = self._context.Pipe(duplex=False)
         share = max(1, self._cores // self.slots)
         slot = min(set(range(self.slots)) - set(self._slots.values()), default=0)
-        process = self._context.Process(target=_work, args=(theirs, job, share, slot))
+        process = self._context.Process(target=_work, args=(theirs, self._run, job, share, slot))
         with no_main_module():
             process.start()
         theirs.close()  # so that the end of the worker is the end of the pipe
@@ -71,7 +53,7 @@ class LocalExecutor:
         self._slots[self._next] = slot
         return self._next
 
-    def events(self, timeout: float) -> Iterator[tuple[Handle, Event]]:
+    def events(self, timeout: float) -> Iterator[tuple[Handle, E | Lost]]:
         """Yields what has come within `timeout` seconds."""
         handles = {pipe: handle for handle, (_, pipe) in self._running.items()}
         for ready in wait(list(handles), timeout):
@@ -79,10 +61,10 @@ class LocalExecutor:
             handle = handles[ready]
             while handle in self._running and ready.poll():
                 try:
-                    event: Event = ready.recv()
+                    event: E | Lost = ready.recv()
                 except (EOFError, OSError):
                     event = self._lost(handle)
-                if isinstance(event, Done | Halt | Lost):
+                if isinstance(event, Last):
                     self._end(handle)
                 yield handle, event
 
@@ -111,19 +93,15 @@ class LocalExecutor:
             self.cancel(handle)
 
 
-def _work(pipe: Connection, job: Job, threads: int, slot: int) -> None:
+def _work(
+    pipe: Connection, run: Callable[[J, int], Iterator[E]], job: J, threads: int, slot: int
+) -> None:
     """What a worker process does. Ctrl-C is the driver's business; without driver it ends."""
-    os.environ["OPENCV_FOR_THREADS_NUM"] = str(threads)  # read when OpenCV is first imported
-    import torch
-
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(2, 1)  # what a method prints must not stand among the driver's answers
-    torch.set_num_threads(threads)
-    if torch.cuda.is_available():
-        torch.cuda.set_device(slot % torch.cuda.device_count())
-    gone = contextlib.suppress(BrokenPipeError, ConnectionResetError)
-    with gone, paths_from(job.study.folder):
-        for event in run_trial(job.model_copy(update={"workers": threads})):
+    become_worker(threads, slot)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        for event in run(job, threads):
             pipe.send(event)
         pipe.close()
