@@ -85,6 +85,20 @@ def test_the_verdicts_of_claims_are_counted() -> None:
     )
 
 
+def test_the_verdicts_of_numbers_are_counted_in_their_order() -> None:
+    rows = (
+        ("MOS", "paper", "3.9", "4.0", "4.1"),
+        ("same trend", "ours", "3.5", "4.0", "4.1"),
+        ("", "verdict", "differs", "match", "match"),
+        ("PSNR", "paper", "30.1", "30.2", ""),
+        ("", "verdict", "", "match", ""),
+    )
+    table = Section("Table 1", ("series, trend", "", "HR1", "HR2", "HR3"), rows)
+    assert paragraph([], [table]) == (
+        "Of 4 numbers of papers on their own images: 3 match, 1 differs."
+    )
+
+
 # Several studies
 
 

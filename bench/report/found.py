@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from bench.report.marks import MARK
+from bench.report.papers.verdicts import VERDICTS
 from bench.report.provenance import Section
 from bench.report.scores import DASH
 from bench.report.tables import Entry, Table
@@ -16,6 +17,14 @@ def paragraph(tables: Sequence[Table], sections: Iterable[Section]) -> str:
     nothing stands beside anything."""
     told = [text for table in tables for text in _sets(table)]
     more = [f"{len(told) - MOST_SETS} more sets are below"] if len(told) > MOST_SETS else []
+    sections = list(sections)
+    told_of = [
+        word for s in sections for row in s.rows if row[1:2] == ("verdict",) for word in row[2:]
+    ]
+    numbers = Counter(word for word in told_of if word)
+    if numbers:
+        counted = ", ".join(f"{numbers[word]} {word}" for word in VERDICTS if numbers[word])
+        more.append(f"Of {numbers.total()} numbers of papers on their own images: {counted}")
     claims = [row[-1] for s in sections if s.heading == "Claims" for row in s.rows]
     verdicts = Counter(verdict for verdict in claims if verdict != DASH)
     if verdicts:

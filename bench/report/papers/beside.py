@@ -45,11 +45,13 @@ def _section(compared: Compared) -> Section:
         counts = ((line.series.parameters or "",), (line.parameters,)) if counted else ((), ())
         rows += [
             (line.series.name, "paper", *counts[0], *printed),
-            (line.verdict, "ours", *counts[1], *(_number(o, digits) for o in line.ours)),
+            (line.trend, "ours", *counts[1], *(_number(o, digits) for o in line.ours)),
         ]
+        if any(line.numbers):
+            rows.append(("", "verdict", *(("",) if counted else ()), *line.numbers))
     return Section(
         table.title,
-        ("series, verdict", "", *(("parameters",) if counted else ()), *table.points),
+        ("series, trend", "", *(("parameters",) if counted else ()), *table.points),
         tuple(rows),
         about=f"The paper's: {table.setting}. Ours: {compared.about}.",
         notes=(*_notes(table, lines), *_left_out(compared)),
@@ -118,20 +120,22 @@ def write_comparison(
     study: Study, cells: Sequence[Cell], papers: Mapping[str, Paper], path: Path
 ) -> None:
     """Writes a line for each printed number: paper, table, series, label, printed, ours, spread,
-    verdict of the series; empty where there is none."""
+    its verdict, the trend of its series; empty where there is none."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(
-            ["paper", "table", "series", "label", "printed", "ours", "spread", "verdict"]
+            ["paper", "table", "series", "label", "printed", "ours", "spread", "verdict", "trend"]
         )
         for name, paper in papers.items():
             for one in compare(study, cells, paper):
                 for line in one.lines:
-                    points = zip(one.table.points, line.series.values, line.ours, strict=True)
-                    for label, printed, ours in points:
+                    points = zip(
+                        one.table.points, line.series.values, line.ours, line.numbers, strict=True
+                    )
+                    for label, printed, ours, told in points:
                         writer.writerow(
                             [name, one.table.title, line.series.name, label,
                              "" if printed is None else printed,
                              *("" if math.isnan(v) else v for v in (ours.value, ours.spread)),
-                             line.verdict]
+                             told, line.trend]
                         )  # fmt: skip

@@ -9,6 +9,7 @@ from bench.measure.metrics import metric
 from bench.measure.protocol import PROTOCOLS
 from bench.records.cell import Cell, at_scale
 from bench.report.paired import FEWEST_IMAGES, interval
+from bench.report.papers.numbers import not_of_these, number_verdict
 from bench.report.papers.ours import (
     Ours,
     choose_dataset,
@@ -19,7 +20,7 @@ from bench.report.papers.ours import (
     value_of,
 )
 from bench.report.papers.published import Claim, Match, Paper, PrintedTable, Series
-from bench.report.papers.verdicts import claim_verdict, verdict
+from bench.report.papers.verdicts import claim_verdict, trend
 from bench.report.provenance import image_count, tiny_runs
 from bench.report.rows import Row
 from bench.report.scores import DASH
@@ -35,7 +36,9 @@ class Line:
 
     series: Series
     ours: tuple[Ours, ...]
-    verdict: str
+    numbers: tuple[str, ...]
+    """The verdict of each; "" of other images than the paper's."""
+    trend: str
     parameters: str
     """Trained numbers of ours, counted."""
 
@@ -69,13 +72,15 @@ def compare(study: Study, cells: Sequence[Cell], paper: Paper) -> list[Compared]
     scales = study.task.scales
     return [
         _compare(
-            *at_scale(study, cells, table.scale if table.scale in scales else scales[0]), table
+            *at_scale(study, cells, table.scale if table.scale in scales else scales[0]),
+            paper,
+            table,
         )
         for table in paper.tables
     ]
 
 
-def _compare(study: Study, cells: Sequence[Cell], table: PrintedTable) -> Compared:
+def _compare(study: Study, cells: Sequence[Cell], paper: Paper, table: PrintedTable) -> Compared:
     trials: list[Trials] = [
         {label: find_trial(cells, table.match_of(series, label)) for label in table.points}
         for series in table.series
@@ -86,11 +91,15 @@ def _compare(study: Study, cells: Sequence[Cell], table: PrintedTable) -> Compar
     lines = []
     for series, row in zip(table.series, trials, strict=True):
         ours = _ours(series, row, dataset)
-        same = _same_images(study, table, series, dataset, used) and all(
-            len(found.images) == found.asked for found in ours
+        comparable = not not_of_these(study, table, series, dataset)
+        numbers = tuple(
+            number_verdict(paper, table, series, printed, _cells(trial), mine)[0]
+            if comparable and printed is not None and mine.by_seed
+            else ""
+            for printed, trial, mine in zip(series.values, row.values(), ours, strict=True)
         )
-        told = verdict(series.values, [o.value for o in ours], series.digits, same_images=same)
-        lines.append(Line(series, ours, told, _parameters(row)))
+        told = trend(series.values, [mine.value for mine in ours])
+        lines.append(Line(series, ours, numbers, told, _parameters(row)))
     found = Compared(table, tuple(lines), "")
     run = found.run
     return replace(found, about=_about(study, table, run, used, dataset)) if run else found
@@ -108,21 +117,6 @@ def _ours(series: Series, trials: Trials, dataset: str) -> tuple[Ours, ...]:
     if series.change:
         found = [found[0], *(increment(a, b) for a, b in pairwise(found))]
     return tuple(found)
-
-
-def _same_images(
-    study: Study, table: PrintedTable, series: Series, dataset: str, cells: Iterable[Cell]
-) -> bool:
-    """Whether ours are of the images that the paper's values are of."""
-    if table.dataset is None or series.examined is not None:  # a stage examines what it likes
-        return False
-    if (study.task.scale, study.task.degradation) != (table.scale, table.degradation):
-        return False
-    if series.loss is not None:
-        return study.train is not None and study.train.dataset == table.dataset
-    known = [cell.datasets[dataset] for cell in cells if dataset in cell.datasets]
-    whole = series.image is not None or all(used.count >= used.official for used in known)
-    return dataset == table.dataset and whole
 
 
 def _parameters(trials: Trials) -> str:
@@ -162,7 +156,7 @@ def _about(
     parts += sorted({text for cell in cells for text in cell.remarks})
     if tiny := tiny_runs(Row(cell.method, "", (cell,)) for cell in cells):
         parts.append(f"tiny run: {tiny}")
-    if not any(_same_images(study, table, s, dataset, cells) for s in series):
+    if all(not_of_these(study, table, s, dataset) for s in series):
         parts.append("other images than the paper's, or of other LR: only the trend can agree")
     return "; ".join(parts)
 

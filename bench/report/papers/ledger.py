@@ -9,6 +9,7 @@ from itertools import pairwise
 from bench.data.roots import home
 from bench.errors import BenchError
 from bench.records.cell import Cell, at_scale, load_records
+from bench.report.papers.numbers import digits_of, not_of_these, number_verdict
 from bench.report.papers.ours import (
     NO_METHOD,
     NOT_RUN,
@@ -19,12 +20,11 @@ from bench.report.papers.ours import (
     value_of,
 )
 from bench.report.papers.published import Match, Paper, PrintedTable, Series
-from bench.report.papers.verdicts import cell_verdict
-from bench.report.provenance import image_count, tiny_runs
+from bench.report.papers.verdicts import VERDICTS
+from bench.report.provenance import tiny_runs
 from bench.report.rows import Row
 from bench.study.fields import Study
 
-VERDICTS = ("match", "close", "differs", "protocol unknown", "not run")
 Records = Mapping[str, Sequence[tuple[Study, list[Cell]]]]
 """A method's path -> the studies that ran it, with its records."""
 
@@ -119,8 +119,8 @@ def _of_series(
     name: str, paper: Paper, table: PrintedTable, series: Series, records: Records
 ) -> Iterable[Entry]:
     runs = [find_run(records, table, table.match_of(series, label)) for label in table.points]
-    ours = [Ours(why=r) if isinstance(r, str) else _value(series, table, r) for r in runs]
-    digits = _digits(paper, series)
+    ours = [Ours(why=run) if isinstance(run, str) else _value(series, table, run) for run in runs]
+    digits = digits_of(paper, series)
     if series.change:
         ours = [ours[0], *(increment(a, b) for a, b in pairwise(ours))]
     for label, printed, run, mine in zip(table.points, series.values, runs, ours, strict=True):
@@ -129,13 +129,14 @@ def _of_series(
         if isinstance(run, str) or not mine.by_seed:
             yield Entry(name, table, series, label, printed, digits, "not run", note=mine.why)
         else:
-            told, note = _verdict(paper, table, series, printed, run, mine)
+            told, note = number_verdict(paper, table, series, printed, run.cells, mine)
             yield Entry(name, table, series, label, printed, digits, told, run, mine.value, note)
 
 
-def _digits(paper: Paper, series: Series) -> int:
-    same = (s for t in paper.tables for s in t.series if s.quantity == series.quantity)
-    return max(s.digits for s in same)
+def _value(series: Series, table: PrintedTable, run: Run) -> Ours:
+    if why := not_of_these(run.study, table, series, table.dataset or ""):
+        return Ours(why=why)
+    return value_of(series, run.cells, table.dataset or "")
 
 
 def find_run(records: Records, table: PrintedTable, match: Match) -> Run | str:
@@ -165,36 +166,6 @@ def find_run(records: Records, table: PrintedTable, match: Match) -> Run | str:
                 elif trial != NOT_RUN:
                     why = trial
     return max(found, key=lambda run: run.rank) if found else why
-
-
-def _value(series: Series, table: PrintedTable, run: Run) -> Ours:
-    if series.loss is not None and (
-        not run.study.train or run.study.train.dataset != table.dataset
-    ):
-        return Ours(why=f"trained on another set than {table.dataset}")
-    if series.metric is not None and table.dataset is None:
-        return Ours(why="printed of images that no set here holds")
-    return value_of(series, run.cells, table.dataset or "")
-
-
-def _verdict(
-    paper: Paper, table: PrintedTable, series: Series, printed: float, run: Run, mine: Ours
-) -> tuple[str, str]:
-    protocol = paper.protocol_of(table, series)
-    used = [c.datasets[table.dataset] for c in run.cells if table.dataset in c.datasets]
-    part = next((image_count(u) for u in used if u.count < u.official), "")
-    if series.image is not None or series.metric is None:
-        part = ""
-    elif not part and len(mine.images) < mine.asked:
-        part = f"{len(mine.images)}/{mine.asked} images"
-    if series.loss is None and protocol is None:
-        return "protocol unknown", part
-    if series.metric is not None and mine.protocol != protocol:
-        return "not run", f"scored under {mine.protocol}, printed under {protocol}"
-    told = cell_verdict(
-        series.quantity, printed, mine.value, _digits(paper, series), whole=not part
-    )
-    return told, part
 
 
 def counts(found: Iterable[Entry]) -> dict[str, int]:

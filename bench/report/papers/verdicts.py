@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from bench.report.scores import DASH
 
-CLOSE = 0.05
-"""Of the printed value."""
+VERDICTS = ("match", "close", "differs", "protocol unknown", "not run")
+"""Of a printed number and ours."""
 TREND = 0.8
 """Spearman's rank correlation."""
 ENOUGH = 4
@@ -51,18 +51,21 @@ def cell_verdict(name: str, printed: float, ours: float, digits: int, *, whole: 
 
 RULES = (
     (
-        "reproduced",
-        f"On the paper's own images every printed point lies within {100 * CLOSE:g} % of the "
-        "printed value, or within half a unit of its last digit, and the trend is the same where "
-        "the printed values differ.",
+        "match, close, differs",
+        "Of each number on the paper's own images, task and protocol: how far ours lies from it. "
+        + "; ".join(
+            f"{name} within {match:g}, {close:g}" for name, (match, close) in TOLERANCES.items()
+        )
+        + f"; others within {100 * RELATIVE[0]:g} %, {100 * RELATIVE[1]:g} %; half a unit of the "
+        "last printed digit is always within. A part of the set is close at best.",
     ),
     (
-        "same trend",
-        f"Spearman's rank correlation is {TREND} or more over {ENOUGH} points or more; with 2 or 3 "
-        "points every pair stands in the paper's order, pairs that print alike left out. In "
-        "parentheses: the correlation, or the pairs in order, and the points.",
+        "same trend, another trend",
+        f"Of a series, on any images: Spearman's rank correlation is {TREND} or more over {ENOUGH} "
+        "points or more; with 2 or 3 points every pair stands in the paper's order, pairs that "
+        "print alike left out. In parentheses: the correlation, or the pairs in order, and the "
+        "points.",
     ),
-    ("not reproduced", "Neither, with 2 points or more."),
     (
         "shown, not shown, not resolved",
         "Of a claim: the 95 % paired bootstrap interval of the difference, over images and, where "
@@ -90,13 +93,10 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(below + (equal + 1) / 2)
 
 
-def verdict(
-    printed: Sequence[float | None], ours: Sequence[float], digits: int, *, same_images: bool
-) -> str:
-    """Returns "same trend (0.93 over 9 points)" by the rules above, or a dash with the reason.
+def trend(printed: Sequence[float | None], ours: Sequence[float]) -> str:
+    """Returns "same trend (0.93 over 9 points)" by the rule above, or a dash with the reason.
 
-    printed: None where the paper has no value. ours: NaN where there is none. digits: printed
-    after the point. same_images: ours were measured on the paper's.
+    printed: None where the paper has no value. ours: NaN where there is none.
     """
     points = [
         (p, o) for p, o in zip(printed, ours, strict=True) if p is not None and not math.isnan(o)
@@ -106,26 +106,16 @@ def verdict(
         return f"{DASH} fewer than 2 points of ours"
     over = f"over {len(points)}{f' of {asked}' if len(points) < asked else ''} points"
     differing = [(a, b) for a, b in combinations(points, 2) if a[0] != b[0]]
-    kept = sum((a[0] - b[0]) * (a[1] - b[1]) > 0 for a, b in differing)
-    if len(points) < ENOUGH:
-        trend, told = kept == len(differing), f"{kept} of {len(differing)} pairs {over}"
-    else:
-        found = rank_correlation(*zip(*points, strict=True))
-        trend, told = found >= TREND - 1e-9, f"{found:.2f} {over}"
-    if not differing:
-        trend, told = True, over
-    if same_images and trend and len(points) == asked and all(_close(*p, digits) for p in points):
-        return f"reproduced ({told})"
     if not differing:
         return f"{DASH} the printed values do not differ"
-    if len(points) >= ENOUGH and math.isnan(found):
-        return f"not reproduced (ours do not differ, {over})"
-    return f"{'same trend' if trend else 'not reproduced'} ({told})"
-
-
-def _close(printed: float, ours: float, digits: int) -> bool:
-    allowed = max(CLOSE * abs(printed), 0.5 * 10.0**-digits)
-    return abs(ours - printed) <= allowed * (1 + 1e-9)
+    if len(points) < ENOUGH:
+        kept = sum((a[0] - b[0]) * (a[1] - b[1]) > 0 for a, b in differing)
+        same, told = kept == len(differing), f"{kept} of {len(differing)} pairs {over}"
+    else:
+        found = rank_correlation(*zip(*points, strict=True))
+        same = found >= TREND - 1e-9
+        told = f"ours do not differ, {over}" if math.isnan(found) else f"{found:.2f} {over}"
+    return f"{'same' if same else 'another'} trend ({told})"
 
 
 def claim_verdict(interval: tuple[float, float]) -> str:
