@@ -19,7 +19,8 @@ from bench.method.faults import gpu_is_lost, memory_is_short, place_of
 from bench.method.loading import find_method, known_methods
 from bench.method.published import PREFIX
 from bench.records.cell import Cell
-from bench.report.markup import Report, to_latex, to_markdown
+from bench.report.latex import to_latex
+from bench.report.markup import Report, to_markdown
 from bench.report.papers.quoted import quoted
 from bench.report.provenance import Section
 from bench.report.rows import Row

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bench.records.cell import Cell, Score
+from bench.report.latex import to_latex
 from bench.report.marks import against_best, rank_section
-from bench.report.markup import Report, to_latex, to_markdown
+from bench.report.markup import Report, to_markdown
 from bench.report.means import means_of
 from bench.report.page.html import to_html
 from bench.report.paired import (

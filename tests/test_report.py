@@ -17,7 +17,8 @@ from PIL import Image
 from bench.errors import BenchError
 from bench.records.cell import Cell, Score, TrainedStage, UsedDataset
 from bench.report.labels import place_labels
-from bench.report.markup import Report, to_latex, to_markdown
+from bench.report.latex import to_latex, to_siunitx
+from bench.report.markup import Report, to_markdown
 from bench.report.page.html import to_html
 from bench.report.provenance import remarks, tiny_runs
 from bench.report.render import render
@@ -454,16 +455,45 @@ def test_latex_escapes_names_and_uses_booktabs() -> None:
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_latex_compiles_alone_and_inside_a_paper(tmp_path: Path) -> None:
-    odd = make_cell(unavailable={"niqe": 'x_y^2 ~ {a} \\b "c" <d> | é 漢 ∞'})
-    (tmp_path / "table.tex").write_text(to_latex(report_of(make_study(), [*RANKED, odd])))
+    (tmp_path / "table.tex").write_text(to_latex(report_of(make_study(), [*RANKED, ODD])))
     (tmp_path / "paper.tex").write_text(
         "\\documentclass{article}\\usepackage{booktabs,graphicx}\n"
         "\\begin{document}Before.\\input{table}After.\\end{document}\n"
     )
     for name in ("table", "paper"):
-        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-draftmode", name]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60)
-        assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+        compile_tex(name, tmp_path)
+
+
+def siunitx_is_here() -> bool:
+    command = ["kpsewhich", "siunitx.sty"]
+    return bool(
+        shutil.which("kpsewhich")
+        and not subprocess.run(command, stdout=subprocess.DEVNULL).returncode
+    )
+
+
+ODD = make_cell(unavailable={"niqe": 'x_y^2 ~ {a} \\b "c" <d> | é 漢 ∞'})
+
+
+def test_siunitx_aligns_numbers_with_their_spread() -> None:
+    text = to_siunitx(report_of(make_study(), [*RANKED, ODD]))
+    assert r"\usepackage{booktabs,graphicx,siunitx}" in text
+    assert "second in italics" in text and "underlined" not in text
+    assert r"S[table-format=2.2(2)" in text  # 30.20 and 0.28
+    assert r"& \itshape 30.20 \pm 0.28" in text and r"& \bfseries 31.00" in text
+    assert "siunitx" not in to_latex(report_of(make_study(), RANKED))
+
+
+@pytest.mark.skipif(not siunitx_is_here(), reason="siunitx is not installed")
+def test_siunitx_compiles_alone(tmp_path: Path) -> None:
+    (tmp_path / "table.tex").write_text(to_siunitx(report_of(make_study(), [*RANKED, ODD])))
+    compile_tex("table", tmp_path)
+
+
+def compile_tex(name: str, folder: Path) -> None:
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-draftmode", name]
+    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
 
 
 def test_html_escapes_and_fetches_nothing() -> None:

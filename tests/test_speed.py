@@ -16,7 +16,8 @@ from bench.measure.alone import run_alone
 from bench.measure.speed import measure_speed, multiply_adds
 from bench.method import Method
 from bench.report.efficiency import speed_report
-from bench.report.markup import to_latex, to_markdown
+from bench.report.latex import to_latex
+from bench.report.markup import to_markdown
 from bench.study.size import parse_size
 from methods.carn import CARN_M
 from methods.classical import Bicubic

@@ -69,7 +69,8 @@ def speed(
 def _write(measured: list, formats: list[str], out: Path) -> list[Path]:  # type: ignore[type-arg]
     from bench.data.files import whole
     from bench.report.efficiency import speed_report
-    from bench.report.markup import to_latex, to_markdown
+    from bench.report.latex import to_latex
+    from bench.report.markup import to_markdown
 
     written = []
     for name in formats:

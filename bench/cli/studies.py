@@ -92,7 +92,7 @@ def _print_report(written: dict[str, Path], failed: Sequence[Any]) -> None:
 @click.command()
 @click.argument("study", required=False)
 @click.option("--paper", metavar="NAME", help="In place of STUDY: its printed tables with ours.")
-@click.option("--format", "formats", help="Some of md, tex, csv, html [these], pdf, bib.")
+@click.option("--format", "formats", help="Some of md, tex, csv, html [these], siunitx, pdf, bib.")
 @click.option("--out", type=PATH)
 @click.option(
     "--mix-protocols", is_flag=True, help="Show a set scored under several protocols, marked."

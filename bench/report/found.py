@@ -4,12 +4,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from bench.report.marks import MARK
-from bench.report.papers.verdicts import VERDICTS
 from bench.report.provenance import Section
 from bench.report.scores import DASH
 from bench.report.tables import Entry, Table
 
 MOST_SETS = 6
+TOLD = {
+    "match": ("matches", "match"),
+    "close": ("is close", "are close"),
+    "differs": ("differs", "differ"),
+    "protocol unknown": ("was scored nobody knows how", "were scored nobody knows how"),
+    "not run": ("was scored under another protocol", "were scored under another protocol"),
+}
+"""A verdict of one number, and of several."""
 
 
 def paragraph(tables: Sequence[Table], sections: Iterable[Section]) -> str:
@@ -23,7 +30,9 @@ def paragraph(tables: Sequence[Table], sections: Iterable[Section]) -> str:
     ]
     numbers = Counter(word for word in told_of if word)
     if numbers:
-        counted = ", ".join(f"{numbers[word]} {word}" for word in VERDICTS if numbers[word])
+        counted = ", ".join(
+            f"{numbers[word]} {TOLD[word][numbers[word] > 1]}" for word in TOLD if numbers[word]
+        )
         more.append(f"Of {numbers.total()} numbers of papers on their own images: {counted}")
     claims = [row[-1] for s in sections if s.heading == "Claims" for row in s.rows]
     verdicts = Counter(verdict for verdict in claims if verdict != DASH)

@@ -1,4 +1,4 @@
-"""The same report in three languages: Markdown and LaTeX here, HTML in page/."""
+"""What a report says, and how Markdown writes it; LaTeX is in latex.py, HTML in page/."""
 
 import re
 from collections.abc import Sequence
@@ -35,9 +35,6 @@ class Report:
     """Pictures for the page."""
     found: str = ""
     """What came out, in plain words; stands first."""
-
-
-# Markdown
 
 
 def to_markdown(report: Report) -> str:
@@ -110,119 +107,3 @@ def marked(entry: Entry) -> str:
 def _md(text: str) -> str:
     """Escapes what Markdown would read as markup; a name_like_this needs nothing on GitHub."""
     return re.sub(r"([\\*|<>`])", r"\\\1", text.replace("\n", " "))
-
-
-# LaTeX
-
-_TEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''",
-    "±": r"$\pm$", "≈": r"$\approx$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "∞": r"$\infty$",
-    "†": r"$\dagger$",
-    "\N{EN DASH}": "--", "\N{EM DASH}": "---", "\N{MULTIPLICATION SIGN}": r"$\times$",
-    "\N{MINUS SIGN}": "$-$", "·": r"$\cdot$", "\n": " ",
-}  # fmt: skip
-
-# \table is defined by every document class and by nothing before it.
-_ALONE = r"""% Compiles alone; \input into a paper (with booktabs, graphicx) it gives the tables.
-\ifdefined\table\let\tablesend\relax\else
-\documentclass{article}
-\usepackage[T1]{fontenc}
-\usepackage[margin=2cm]{geometry}
-\usepackage{booktabs,graphicx}
-\begin{document}
-\def\tablesend{\end{document}}
-\fi
-"""
-
-
-def to_latex(report: Report) -> str:
-    """Returns booktabs tables, for pdflatex; other languages' letters become "?"."""
-    said = [f"Found. {report.found}"] if report.found else []
-    parts = [_ALONE, *(f"% {_ascii(remark)}\n" for remark in [*said, *report.remarks])]
-    parts += [_latex_table(report, table) for table in report.tables]
-    for section in report.sections:
-        parts += [_latex_section(report, section)] if section.printed else _comments(section)
-    return "".join([*parts, "\\tablesend\n"])
-
-
-def _comments(section: Section) -> list[str]:
-    parts = [f"% {_ascii(text)}\n" for text in (section.heading, section.about) if text]
-    table = (section.header, *section.rows) if section.header else ()
-    parts += [f"%   {_ascii(' | '.join(row))}\n" for row in table]
-    return parts + [f"%   {_ascii(note)}\n" for note in section.notes]
-
-
-def _latex_table(report: Report, table: Table) -> str:
-    first, rules, start = [""], [], 2
-    for place, names in table.groups:
-        first.append(rf"\multicolumn{{{len(names)}}}{{c}}{{{_tex(place)}}}")
-        rules.append(rf"\cmidrule(lr){{{start}-{start + len(names) - 1}}}")
-        start += len(names)
-    second = ["method", *(_tex(name) for _, names in table.groups for name in names)]
-    head = [" & ".join(first) + r" \\", "".join(rules), " & ".join(second) + r" \\"]
-    body = [" & ".join([_tex(label), *map(_latex_entry, row)]) for label, row in table.rows]
-    columns = f"l{'r' * (start - 2)}"
-    return _float(report, table.title, table.about, columns, head, body, table.notes)
-
-
-def _latex_section(report: Report, section: Section) -> str:
-    head, *body = (" & ".join(map(_tex, line)) for line in (section.header, *section.rows))
-    columns = "l" * len(section.header)
-    return _float(
-        report, section.heading, section.about, columns, [head + r" \\"], body, section.notes
-    )
-
-
-def _float(
-    report: Report,
-    title: str,
-    about: str,
-    columns: str,
-    head: Sequence[str],
-    body: Sequence[str],
-    notes: Sequence[str],
-) -> str:
-    label = f"tab:{_label(report.title)}:{_label(title)}"
-    below = "".join(f"\\par {_tex(note)}\n" for note in notes)
-    lines = [
-        r"\begin{table}[htbp]",
-        r"\centering",
-        rf"\caption{{{_tex(title)}. {_tex(about)}}}",
-        rf"\label{{{label}}}",
-        r"\par\smallskip",
-        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{{columns}}}",
-        r"\toprule",
-        *head,
-        r"\midrule",
-        *(line + r" \\" for line in body),
-        r"\bottomrule",
-        r"\end{tabular}}",
-        r"\begin{minipage}{\linewidth}\footnotesize\medskip",
-        rf"{below}\end{{minipage}}",
-        r"\end{table}",
-        "",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _label(text: str) -> str:
-    return re.sub("[^a-z0-9_]+", "-", text.lower()).strip("-")[:60]
-
-
-def _latex_entry(entry: Entry) -> str:
-    value = _tex(entry.value)
-    mark = {1: rf"\textbf{{{value}}}", 2: rf"\underline{{{value}}}"}.get(entry.place, value)
-    spread = rf" {{\scriptsize $\pm$ {entry.spread}}}" if entry.spread else ""
-    return mark + spread + _tex(marked(entry))
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(c, c if c.isprintable() and ord(c) < 0x180 else "?") for c in text)
-
-
-def _ascii(text: str) -> str:
-    plain = " ".join(text.split()).replace("±", "+-").replace("\N{EM DASH}", "--")
-    return plain.encode("ascii", "replace").decode()

@@ -10,8 +10,9 @@ from bench.records.cell import Cell, load_records, scores_frame
 from bench.report.efficiency import with_efficiency
 from bench.report.folder import ReportFolder
 from bench.report.found import paragraph
+from bench.report.latex import to_latex, to_siunitx
 from bench.report.marks import rank_section
-from bench.report.markup import Figure, Report, to_latex, to_markdown
+from bench.report.markup import Figure, Report, to_markdown
 from bench.report.means import means_of
 from bench.report.page.html import to_html
 from bench.report.page.pictures import Compared, compared
@@ -26,7 +27,7 @@ from bench.report.tables import make_tables
 from bench.study.fields import Study
 
 FORMATS = ("md", "tex", "csv", "html")
-ALL = (*FORMATS, "pdf", "bib")
+ALL = (*FORMATS, "siunitx", "pdf", "bib")
 
 
 def render(
@@ -41,8 +42,8 @@ def render(
     """Writes the report into `out` and returns what was written, by its name below `out`.
 
     `csv` stands for scores.csv, scores.parquet and trials.csv, and for published.csv where the
-    study names papers to compare with; `bib` for references.bib. Figures belong to md and html, and
-    to pdf, which draws them for papers beside.
+    study names papers to compare with; `bib` for references.bib, `siunitx` for table_siunitx.tex.
+    Figures belong to md and html, and to pdf, which draws them for papers beside.
     `pictures` holds `<cell.file_name>/<dataset>/<image>.png` for the first seed and
     `reference/<dataset>/<image>.png`; without them the strips are left out and the report says so.
     mixed: scores of one set under several protocols may stand in one table, marked; a study that
@@ -143,6 +144,7 @@ def _write(
 TEXTS: dict[str, tuple[str, Callable[[Report], str]]] = {
     "md": ("table.md", to_markdown),
     "tex": ("table.tex", to_latex),
+    "siunitx": ("table_siunitx.tex", to_siunitx),
     "html": ("report.html", to_html),
 }
 SCORES = ("scores.csv", "scores.parquet", "trials.csv")

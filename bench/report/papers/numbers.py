@@ -25,8 +25,8 @@ def not_of_these(study: Study, table: PrintedTable, series: Series, dataset: str
     if series.loss is not None:
         same = study.train is not None and study.train.dataset == table.dataset
         return "" if same else f"trained on another set than {table.dataset}"
-    if series.metric is None:
-        return ""
+    if series.examined is not None:
+        return "found by the stage itself, on pictures of its own choice"
     if table.dataset is None:
         return "printed of images that no set here holds"
     return "" if dataset == table.dataset else f"not measured on {table.dataset}"
