@@ -1,7 +1,7 @@
 """Methods as points between two quantities: perception and distortion, cost and quality."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from bench.measure.metrics import metric
@@ -56,15 +56,17 @@ def perception_planes(rows: Sequence[Row], columns: Sequence[Column], means: Mea
         up = next((at[name] for name in PERCEPTION if name in at), None)
         if across is not None and up is not None:
             x, y = (_values(means, k) for k in (across, up))
-            found.append(_plane(place, _axis(columns[across]), _axis(columns[up]), rows, x, y))
+            title = _title(place, means, across)
+            found.append(_plane(title, _axis(columns[across]), _axis(columns[up]), rows, x, y))
     return [plane for plane in found if len(plane.points) >= FEWEST]
 
 
 def cost_planes(
     study: Study, rows: Sequence[Row], columns: Sequence[Column], means: Means
 ) -> list[Plane]:
-    """Returns quality over multiply-adds for the first set of each scale, where they were counted:
-    the first metric of distortion or else the first at all."""
+    """Returns quality over multiply-adds and over latency for the first set of each scale, where
+    they were measured: the first metric of distortion or else the first at all. Latencies of
+    several machines are not put side by side."""
     found = []
     for scale in study.task.scales:
         at = [k for k, c in enumerate(columns) if c.scale == scale]
@@ -74,14 +76,25 @@ def cost_planes(
         lead = next((k for k in mine if columns[k].metric in DISTORTION), mine[0])
         if metric(columns[lead].metric).direction == "neither":
             continue
-        label = f"multiply-adds (G) at {study.evaluate.efficiency_at} ↓"
-        cost = [_cost(row, scale, study.evaluate.efficiency_at) for row in rows]
-        column = columns[lead]
-        found.append(
-            _plane(column.place, Axis(label, False, True), _axis(column), rows, cost,
-                   _values(means, lead))
-        )  # fmt: skip
+        column, quality = columns[lead], _values(means, lead)
+        for label, cost in _costs(study, rows, scale):
+            x = Axis(f"{label} at {study.evaluate.efficiency_at} ↓", False, log=True)
+            title = _title(column.place, means, lead)
+            found.append(_plane(title, x, _axis(column), rows, cost, quality))
     return [plane for plane in found if len(plane.points) >= FEWEST]
+
+
+def _costs(study: Study, rows: Sequence[Row], scale: int) -> Iterator[tuple[str, list[float]]]:
+    """Each quantity of cost and its value for each row; NaN where it was not measured."""
+    wanted = (scale, study.evaluate.efficiency_at)
+    speeds = [
+        next((s for c in row.cells for s in c.efficiency if (s.scale, s.size) == wanted), None)
+        for row in rows
+    ]
+    counted = [s.multiply_adds / 1e9 if s and s.multiply_adds else math.nan for s in speeds]
+    yield "multiply-adds (G)", counted
+    if len({(s.machine, s.hardware) for s in speeds if s and s.seconds}) == 1:
+        yield "latency (ms)", [1e3 * s.seconds if s and s.seconds else math.nan for s in speeds]
 
 
 def _plane(
@@ -96,6 +109,12 @@ def _plane(
     return Plane(title, x, y, points, tuple(front))
 
 
+def _title(place: str, means: Means, k: int) -> str:
+    """ "set14 x2, 14 images": as many as most rows have."""
+    count = max((len(mean.images) for row in means if (mean := row[k]) is not None), default=0)
+    return f"{place}, {count} image{'s' * (count != 1)}"
+
+
 def _values(means: Means, k: int) -> list[float]:
     return [math.nan if (mean := row[k]) is None else mean.value for row in means]
 
@@ -105,13 +124,3 @@ def _axis(column: Column) -> Axis:
     unit = f" ({facts.unit})" if facts.unit else ""
     label = f"{column.title}{unit} {ARROWS[facts.direction]}"
     return Axis(label, facts.direction == "higher")
-
-
-def _cost(row: Row, scale: int, size: str) -> float:
-    counted = [
-        s.multiply_adds / 1e9
-        for cell in row.cells
-        for s in cell.efficiency
-        if (s.scale, s.size) == (scale, size) and s.multiply_adds
-    ]
-    return counted[0] if counted else math.nan

@@ -101,7 +101,8 @@ def _of_images(
     if planes := cost_planes(study, rows, columns, means):
         path = folder / "efficiency.png"
         draw_planes(study, planes, f"cost and quality{of_sets}", path)
-        done.append(Figure(path, COST))
+        machines = sorted({s.hardware for row in rows for c in row.cells for s in c.efficiency})
+        done.append(Figure(path, f"{COST} Latency on {' and '.join(machines)}."))
     place = next((c.place for c in columns if c.metric.startswith("viqet.")), None)
     if place is not None:
         mine = [c for c in columns if c.place == place and c.metric.startswith("viqet.")]
