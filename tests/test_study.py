@@ -624,12 +624,21 @@ def test_a_mistake_in_a_merged_mapping_is_told_where_it_stands(folder: Path) -> 
     assert line.startswith("small.yaml:7: methods.edsr.chanels: unknown parameter")
 
 
-def test_a_missing_file_lists_those_beside_it(folder: Path) -> None:
+def test_a_missing_file_lists_those_beside_it_and_those_in_studies(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "gamma.yaml").write_text(TEXT)
     with pytest.raises(BenchError) as caught:
         load_study(folder / "gama.yaml")
     assert "gama.yaml: cannot be read" in str(caught.value)
-    assert f"Known: {folder / 'gamma.yaml'}." in str(caught.value)
+    assert f"Did you mean {str(folder / 'gamma.yaml')!r}? Known in {folder}: gamma" in str(
+        caught.value
+    )
+    monkeypatch.chdir(folder)
+    (folder / "studies").mkdir()
+    (folder / "studies" / "rts.yaml").write_text(TEXT)
+    with pytest.raises(BenchError, match=r"Did you mean 'studies/rts.yaml'\? .* in studies: rts\."):
+        load_study(Path("rts"))
 
 
 # --- ranges ---------------------------------------------------------------------------------------

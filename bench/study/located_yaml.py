@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from bench.errors import BenchError, reason_of
+from bench.errors import BenchError, nearest, reason_of
 
 Keys = tuple[str | int, ...]
 
@@ -86,14 +86,28 @@ _MARKS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 """First bytes -> the encoding that they announce, if it is not UTF-8."""
 
 
+def _files_beside(file: Path) -> str:
+    """Which studies there are where a file was looked for, and in studies/; the nearest first."""
+    folders = {
+        folder: {path.stem: path for path in folder.glob("*.yaml")}
+        for folder in dict.fromkeys((file.parent, Path("studies")))
+    }
+    near = [found[name] for found in folders.values() if (name := nearest(file.stem, found))]
+    guess = f" Did you mean {str(near[0])!r}?" if near else ""
+    known = [
+        f" Known in {at}: {', '.join(sorted(found))}." for at, found in folders.items() if found
+    ]
+    return "".join([guess, *known])
+
+
 def read_text(file: Path) -> str:
     """Returns a file's text, without a byte-order mark. Raises BenchError if there is none."""
     try:
         content = file.read_bytes()
     except OSError as error:
-        near = [str(p) for p in sorted(file.parent.glob("*.yaml"))] if file.parent.is_dir() else []
-        known = f" Known: {', '.join(near)}." if near else ""
-        raise BenchError(f"{file}: cannot be read: {reason_of(error)}{known}") from None
+        raise BenchError(
+            f"{file}: cannot be read: {reason_of(error)}{_files_beside(file)}"
+        ) from None
     try:
         return content.decode(_MARKS.get(content[:2], "utf-8-sig"))
     except UnicodeDecodeError as error:
