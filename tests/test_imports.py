@@ -23,6 +23,7 @@ LEVELS = (
     "terminal",
     "api",
     "own",
+    "web",
     "cli",
 )
 """The wings from the ground up. A file imports from its own wing and from those below it."""
@@ -51,11 +52,15 @@ DOORS = {
     },
     "seaborn": {"bench/report/figures/style.py"},
     "click": {
-        f"bench/cli/{f}.py" for f in ("__init__", "common", "data", "measuring", "speed", "studies")
+        f"bench/cli/{f}.py"
+        for f in ("__init__", "common", "data", "measuring", "speed", "studies", "web")
     },
     "rich": {"bench/terminal/progress.py"},
     "yaml": {"bench/study/located_yaml.py"},
     "rawpy": {"bench/data/raw.py"},
+    "fastapi": {f"bench/web/{file}.py" for file in ("app", "pictures", "studies")},
+    "starlette": {f"bench/web/{file}.py" for file in ("app", "pictures")},
+    "uvicorn": {"bench/web/serving.py"},
     "ray": set(),
     "skimage": set(),
     "sklearn": set(),

@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from bench.cli import data, measuring, speed, studies
+from bench.cli import data, measuring, speed, studies, web
 from bench.cli.common import JSON, print_json
 from bench.data.roots import home
 from bench.errors import BenchError, disk_is_full, no_room, reason_of
@@ -128,6 +128,6 @@ for _verb in (
     studies.new, studies.sweep, studies.check, studies.status, studies.report, studies.ledger,
     studies.compare, studies.why, studies.export, studies.import_, studies.clean,
     measuring.evaluate, measuring.score, measuring.explain, measuring.restore,
-    speed.speed,    data.data, data.fetch,
+    speed.speed, web.web, data.data, data.fetch,
 ):  # fmt: skip
     cli.add_command(_verb)

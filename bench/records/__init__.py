@@ -7,6 +7,7 @@ __all__ = [
     "cell",
     "digest",
     "place",
+    "shelf",
     "speed",
     "store",
 ]

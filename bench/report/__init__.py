@@ -6,6 +6,7 @@ The modules below may be imported from outside; the others are the wing's own.
 __all__ = [
     "archive",
     "efficiency",
+    "folder",
     "joined",
     "markup",
     "papers",

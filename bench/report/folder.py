@@ -100,6 +100,11 @@ class ReportFolder:
             (self.out / name).unlink()
         return {name: self.out / name for name in made} | earlier
 
+    def unchanged(self, name: str) -> bytes | None:
+        """Returns a file as bench has written it; None where it is not so any more."""
+        content = (self.out / name).read_bytes()
+        return content if hashlib.sha256(content).hexdigest() in self.files.get(name, ()) else None
+
     def _is_ours(self, name: str) -> bool:
         return _digest(self.out / name) in self.files.get(name, ())
 

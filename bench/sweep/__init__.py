@@ -7,6 +7,7 @@ __all__ = [
     "address",
     "command",
     "driver",
+    "executors",
     "identity",
     "job",
     "rows",
