@@ -8,6 +8,7 @@ __all__ = [
     "efficiency",
     "folder",
     "joined",
+    "latex",
     "markup",
     "papers",
     "provenance",

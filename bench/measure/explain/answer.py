@@ -4,16 +4,9 @@ import math
 import textwrap
 from pathlib import Path
 
-from bench.measure.explain import (
-    REACH,
-    SWING,
-    USUAL,
-    Convention,
-    Explanation,
-    rounds_to,
-    signed,
-    step,
-)
+from bench.measure.explain import Explanation, rounds_to
+from bench.measure.explain.conventions import SWING, USUAL, Convention, signed, step
+from bench.measure.explain.pair import REACH
 from bench.measure.metrics import METRICS
 
 _LISTED = 8

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from bench.report.markup import Report
 from bench.report.papers.ledger import (
-    VERDICTS,
     Entry,
     Run,
     counts,
@@ -14,7 +13,7 @@ from bench.report.papers.ledger import (
     records_of_home,
 )
 from bench.report.papers.published import load_papers, paper_files
-from bench.report.papers.verdicts import RELATIVE, TOLERANCES
+from bench.report.papers.verdicts import RELATIVE, TOLERANCES, VERDICTS
 from bench.report.provenance import Section
 from bench.report.render import write_texts
 from bench.report.scores import DASH
