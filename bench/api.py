@@ -8,6 +8,7 @@ scores = load_scores("gamma")     # one row for each image and metric
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -76,6 +77,7 @@ class Swept(NamedTuple):
 def run_study(
     study: Study,
     *,
+    executor: str = "local",
     workers: int | None = None,
     fresh: bool = False,
     keep: bool = False,
@@ -84,8 +86,12 @@ def run_study(
     yaml: str = "",
     screen: Screen | None = None,
 ) -> Swept:
-    """Runs or resumes a study in $BENCH_HOME; renders its report into `out` or reports/NAME."""
+    """Runs or resumes a study in $BENCH_HOME; renders its report into `out` or reports/NAME.
+
+    executor: where trials run, "local", "ray", "ray:ADDRESS" or "slurm". workers: trials at a time.
+    """
     from bench.sweep.driver import sweep
+    from bench.sweep.executors.named import make_executor
 
     written: dict[str, Path] = {}
     folder = out or usual_folder(study.name)
@@ -98,9 +104,9 @@ def run_study(
     def shown(cells: list[Cell]) -> set[str]:
         return {cell.file_name for row in choose_rows(study, cells)[0] for cell in row.cells}
 
-    with paths_from(study.folder):
+    with closing(make_executor(executor, workers)) as places, paths_from(study.folder):
         cells = sweep(
-            study, home(), workers=workers, fresh=fresh, keep=keep, retry_failed=retry_failed,
+            study, home(), executor=places, fresh=fresh, keep=keep, retry_failed=retry_failed,
             yaml=yaml, screen=screen, report=report, shown=shown,
         )  # fmt: skip
     return Swept(cells, written)

@@ -15,7 +15,7 @@ from bench.errors import BenchError
 @click.argument("study", type=PATH)
 @click.option("--trials", type=click.IntRange(min=1), help="Total trials of each swept method.")
 @click.option("--workers", type=click.IntRange(min=1), help="Trials at a time.")
-@click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True)
+@click.option("--executor", default="local", show_default=True, help="local, ray[:ADDRESS], slurm.")
 @click.option("--set", "overrides", multiple=True, metavar="K=V", help="e.g. train.steps=100")
 @click.option("--out", type=PATH, help="Folder of the report [reports/NAME].")
 @click.option("--fresh", is_flag=True, help="Forget earlier trials; finished stages are reused.")
@@ -53,6 +53,7 @@ def sweep(
     with only_json(as_json):
         cells, written = run_study(
             loaded,
+            executor=executor,
             workers=workers,
             fresh=fresh,
             keep=keep,

@@ -31,6 +31,7 @@ from bench.study.fields import (
 )
 from bench.study.located_yaml import Document, Keys, load_yaml, parse_scalar
 from bench.study.recipe import RecipeSection
+from bench.study.resources import ResourcesSection
 from bench.study.section import Section
 from bench.study.space import Range
 from bench.train.loop import choose_device
@@ -139,6 +140,7 @@ class Check:
         self.evaluate = self._section("evaluate", EvaluateSection)
         if "budget" in data:
             self.budget = self._section("budget", BudgetSection)
+        self._section("resources", ResourcesSection)
         self._papers(data.get("compare"))
 
     def _papers(self, names: Any) -> None:

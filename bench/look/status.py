@@ -24,6 +24,9 @@ def study_status(name: str) -> dict[str, Any]:
         }
         for name, cell in best_cells(study, cells).items()
     }
+    memory: dict[str, int] = {}
+    for cell in cells:
+        memory[cell.method] = max(cell.memory, memory.get(cell.method, 0))
     store = Store(home() / "store")
     holder, running = lock_holder(Place(home(), name))
     deciding = Deciding(study)
@@ -45,6 +48,7 @@ def study_status(name: str) -> dict[str, Any]:
         "kept": {cell.file_name: cell.kept for cell in cells if cell.kept},
         "lost": {cell.file_name: lost for cell in cells if (lost := lost_stages(cell, store))},
         "swept_by": holder,
+        "memory": memory,
         "best": best,
     }
 
@@ -75,8 +79,14 @@ def status_text(status: dict[str, Any]) -> str:
         for name, stages in status["lost"].items()
     ]
     lines += [f"kept: {name}, changed since: {', '.join(w)}" for name, w in status["kept"].items()]
+    if used := [f"{name} {_megabytes(most)}" for name, most in status["memory"].items() if most]:
+        lines.append(f"memory of a worker, at most: {', '.join(used)}")
     for objective, best in status["best"].items():
         swept = swept_text(best["swept"])
         where = f"{best['trial']} ({swept})" if swept else best["trial"]
         lines.append(f"best {objective}: {best['value']:.4f} by {where}")
     return "\n".join(lines)
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.0f} MB"

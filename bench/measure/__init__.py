@@ -10,6 +10,7 @@ __all__ = [
     "evaluate",
     "explain",
     "folder",
+    "memory",
     "meter",
     "metrics",
     "naming",

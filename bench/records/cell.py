@@ -157,6 +157,8 @@ class Cell(BaseModel):
     started: str = ""
     """UTC, ISO 8601."""
     seconds: float = 0.0
+    memory: int = 0
+    """Most that the worker had resident, in bytes; 0: not measured."""
     environment: dict[str, str] = {}
     """git commit, dirty flag, versions, device."""
 

@@ -7,6 +7,7 @@ __all__ = [
     "fields",
     "located_yaml",
     "recipe",
+    "resources",
     "section",
     "size",
     "space",

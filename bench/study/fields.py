@@ -18,6 +18,7 @@ from pydantic import (
 from bench.data.catalog import Task
 from bench.errors import BenchError
 from bench.study.recipe import RecipeSection, wrong
+from bench.study.resources import ResourcesSection
 from bench.study.section import Section
 from bench.study.size import parse_size
 from bench.study.space import Range, is_range, parse_range
@@ -227,6 +228,7 @@ class Study(Section):
     select: SelectSection | None = None
     evaluate: EvaluateSection
     budget: BudgetSection = BudgetSection()
+    resources: ResourcesSection = ResourcesSection()
     compare: tuple[str, ...] = ()
     """Papers whose printed tables stand beside ours: names of files in reports/published/."""
     header: str = ""
@@ -245,8 +247,9 @@ class Study(Section):
         return Path(self.folder, self.file).resolve() if self.file else None
 
     def differences(self, other: "Study") -> list[str]:
-        """Returns the sections in which another study says otherwise."""
-        mine, its = (study.model_dump(exclude={*self.NOT_IN_FILES}) for study in (self, other))
+        """Returns the sections in which another study asks otherwise."""
+        aside = {*self.NOT_IN_FILES, "resources"}
+        mine, its = (study.model_dump(exclude=aside) for study in (self, other))
         return [key for key in mine if mine[key] != its[key]]
 
     def key(self, dataset: str, scale: int) -> str:

@@ -167,6 +167,13 @@ class Driver:
         self.losses: Counter[str] = Counter()
         self.renewed: Counter[str] = Counter()
         """How many jobs of a swept method are under way that measure a finished trial again."""
+        self.memory: dict[str, int] = {}
+        """Method -> the most that a trial of it has used."""
+        for cell in recorder.cells.values():
+            self._used(cell)
+
+    def _used(self, cell: Cell) -> None:
+        self.memory[cell.method] = max(cell.memory, self.memory.get(cell.method, 0))
 
     def start(self) -> None:
         """Mends what a kill left behind, and queues what has no record or a stale one."""
@@ -285,6 +292,7 @@ class Driver:
             store=self.store.root,
             pictures=self.recorder.place.pictures if pictures else None,
             prune=self._prunes(method),
+            needs=self.study.resources.needs(self.memory.get(method, 0)),
         )
 
     def _launch(self, job: Job) -> None:
@@ -361,6 +369,7 @@ class Driver:
     def _done(self, handle: Handle, flight: Flight, cell: Cell) -> None:
         self.recorder.record(cell, flight.run)
         self.screen.ended(handle, _label(flight.job), cell)
+        self._used(cell)
         if cell.trial is None:
             return
         if self.renewed[cell.method]:

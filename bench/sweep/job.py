@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from bench.records.cell import Cell, TrainedStage
 from bench.records.store import content_key
 from bench.study.fields import Study
+from bench.study.resources import Needs
 from bench.train.loop import Note, Progress
 
 
@@ -35,6 +36,8 @@ class Job(BaseModel):
     """Whether to report the objective while training."""
     workers: int = 1
     """Processes that score beside the training device."""
+    needs: Needs = Needs()
+    """Of the machine that runs it, where an executor has several to choose from."""
 
     @property
     def file_name(self) -> str:

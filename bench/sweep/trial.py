@@ -26,6 +26,7 @@ from bench.data.pixels import Image, Input, as_rgb
 from bench.errors import BenchError, Diverged, disk_is_full
 from bench.measure.assess import able, assess, unmarked
 from bench.measure.evaluate import Evaluated, Restore, evaluate, rows_of, used
+from bench.measure.memory import peak_memory, reset_peak
 from bench.measure.meter import Meter
 from bench.measure.metrics import examinations_of, labels_of, metric
 from bench.measure.protocol import protocol
@@ -89,6 +90,7 @@ def run_trial(job: Job) -> Iterator[Event]:
     """Trains and measures one method under one seed; ends with Done, Halt or Lost, whatever
     happens."""
     started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    reset_peak()
     section = job.study.methods[job.method]
     result = Result({**section.fixed, **job.swept})
     try:
@@ -119,6 +121,7 @@ def run_trial(job: Job) -> Iterator[Event]:
             kept=job.kept,
             started=started,
             seconds=time.monotonic() - began,
+            memory=peak_memory(),
             **vars(result),
         )
     )

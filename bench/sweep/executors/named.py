@@ -1,0 +1,29 @@
+"""The executor that a user names."""
+
+from importlib.util import find_spec
+
+from bench.errors import BenchError, unknown
+from bench.sweep.driver import default_workers
+from bench.sweep.executors import Executor, run_job
+from bench.sweep.executors.local import LocalExecutor
+
+NEEDS = {"local": "bench", "ray": "ray", "slurm": "submitit"}
+"""Name -> the package that it needs."""
+
+
+def make_executor(word: str, workers: int | None = None) -> Executor:
+    """Returns the executor of a word: local, ray, ray:ADDRESS or slurm.
+
+    workers: jobs at a time, at most. Raises BenchError for an unknown word, and for a package that
+    is not installed.
+    """
+    name, colon, address = word.partition(":")
+    if name not in NEEDS:
+        raise BenchError(f"--executor: {unknown('executor', name, NEEDS)}")
+    if colon and (name != "ray" or not address):
+        raise BenchError(f"--executor {word}: write {name}{' or ray:ADDRESS' * (name == 'ray')}.")
+    if find_spec(NEEDS[name]) is None:
+        raise BenchError(
+            f"--executor {name}: {NEEDS[name]} is not installed. pip install 'bench[{name}]'"
+        )
+    return LocalExecutor(workers or default_workers(), run_job)
