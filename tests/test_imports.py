@@ -61,7 +61,7 @@ DOORS = {
     "fastapi": {f"bench/web/{file}.py" for file in ("app", "pictures", "studies")},
     "starlette": {f"bench/web/{file}.py" for file in ("app", "pictures")},
     "uvicorn": {"bench/web/serving.py"},
-    "ray": set(),
+    "ray": {f"bench/sweep/executors/{file}.py" for file in ("machines", "ray")},
     "skimage": set(),
     "sklearn": set(),
     "scipy": {

@@ -10,8 +10,9 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 Kind = Literal["stages", "targets", "pixels", "commands"]
 SIZES = "sizes.json"
@@ -23,6 +24,29 @@ NEEDED: Mapping[Kind, tuple[str, ...]] = {
     "commands": ("made.json", "log.txt"),
 }
 """Files without which an entry serves for nothing."""
+TRAVEL: tuple[Kind, ...] = ("stages", "commands")
+"""Entries that cost more to make again than to send; the others are large and made of data."""
+
+
+class Elsewhere(Protocol):
+    """The store of another machine. Entries go by the bytes of their files, by name."""
+
+    def fetch(self, kind: Kind, key: str) -> Mapping[str, bytes] | None: ...
+
+    def keep(self, kind: Kind, key: str, files: Mapping[str, bytes]) -> None: ...
+
+
+_elsewhere: ContextVar[Elsewhere | None] = ContextVar("elsewhere", default=None)
+
+
+@contextmanager
+def results_from(elsewhere: Elsewhere | None) -> Iterator[None]:
+    """Lets every store fetch from another machine what it lacks, and send there what it gets."""
+    token = _elsewhere.set(elsewhere)
+    try:
+        yield
+    finally:
+        _elsewhere.reset(token)
 
 
 def content_key(parts: Mapping[str, Any]) -> str:
@@ -56,7 +80,34 @@ class Store:
 
     def has(self, kind: Kind, key: str) -> bool:
         """Whether the entry is there, and none of its files is missing or cut short."""
+        return self._has(kind, key) or self._fetched(kind, key)
+
+    def _has(self, kind: Kind, key: str) -> bool:
         return _is_whole(self.entry(kind, key), NEEDED[kind])
+
+    def _fetched(self, kind: Kind, key: str) -> bool:
+        elsewhere = _elsewhere.get() if kind in TRAVEL else None
+        if elsewhere is None or (files := elsewhere.fetch(kind, key)) is None:
+            return False
+        self.put(kind, key, files)
+        return True
+
+    def files(self, kind: Kind, key: str) -> dict[str, bytes] | None:
+        """Returns the bytes of an entry's files; None where it is not whole."""
+        if not self._has(kind, key):
+            return None
+        paths = self.entry(kind, key).iterdir()
+        return {path.name: path.read_bytes() for path in paths if path.name != SIZES}
+
+    def put(self, kind: Kind, key: str, files: Mapping[str, bytes]) -> None:
+        """Makes an entry of another machine's files, unless it is here already."""
+
+        def write(folder: Path) -> None:
+            for name, data in files.items():
+                (folder / name).write_bytes(data)
+
+        if not self._has(kind, key):
+            self._commit(kind, key, write)
 
     def scratch(self, kind: Kind, key: str) -> Path:
         """Returns the folder for unfinished work on an entry, such as its last checkpoint."""
@@ -66,6 +117,12 @@ class Store:
 
     def commit(self, kind: Kind, key: str, write: Callable[[Path], None]) -> Path:
         """Lets `write` fill a folder, makes it the entry, drops the scratch; returns the entry."""
+        entry = self._commit(kind, key, write)
+        if kind in TRAVEL and (elsewhere := _elsewhere.get()):
+            elsewhere.keep(kind, key, self.files(kind, key) or {})
+        return entry
+
+    def _commit(self, kind: Kind, key: str, write: Callable[[Path], None]) -> Path:
         self.root.mkdir(parents=True, exist_ok=True)
         final = self.entry(kind, key)
         final.parent.mkdir(exist_ok=True)
@@ -76,7 +133,7 @@ class Store:
             (building / SIZES).write_text(json.dumps(sizes), encoding="utf-8")
             for path in building.iterdir():
                 _sync(path)
-            if final.is_dir() and not self.has(kind, key):
+            if final.is_dir() and not self._has(kind, key):
                 self._remove(final)
             os.rename(building, final)
         except BaseException as error:

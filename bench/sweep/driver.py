@@ -20,7 +20,7 @@ from bench.sweep.address import innermost, search_address
 from bench.sweep.executors import Executor, Handle, run_job
 from bench.sweep.executors.local import LocalExecutor
 from bench.sweep.identity import changes, retrains
-from bench.sweep.job import Done, Event, Halt, Job, Lost, Report, Scored, Strip
+from bench.sweep.job import Begun, Done, Event, Halt, Job, Lost, Report, Scored, Strip
 from bench.sweep.recorder import Recorder
 from bench.sweep.rows import planned_cells
 from bench.sweep.sampler import ERRORS as SEARCH_ERRORS
@@ -39,6 +39,8 @@ class Flight:
 
     job: Job
     run: str
+    node: str = ""
+    """Where it runs, if that is known."""
 
 
 def sweep(
@@ -299,7 +301,10 @@ class Driver:
         run = self.recorder.start_run(job)
         handle = self.executor.submit(job)
         self.flights[handle] = Flight(job, run)
-        self.tell(_label(flight.job) for flight in self.flights.values())
+        self._tell()
+
+    def _tell(self) -> None:
+        self.tell(f"{_label(flight.job)}\t{flight.node}" for flight in self.flights.values())
 
     def _listen(self, handle: Handle, event: Event) -> None:
         flight = self.flights.get(handle)
@@ -307,6 +312,9 @@ class Driver:
             return  # a last word of a cancelled job
         self.screen.event(handle, _label(flight.job), event)
         match event:
+            case Begun(node):
+                flight.node = node
+                self._tell()
             case Progress():
                 pass  # the whole curve is logged once, from the stage's record
             case Strip(dataset, image, png):

@@ -51,6 +51,14 @@ class Job(BaseModel):
 
 
 @dataclass(frozen=True)
+class Begun:
+    """A machine has taken the job."""
+
+    node: str
+    """Its name."""
+
+
+@dataclass(frozen=True)
 class Report:
     """The objective part of the way through a training, for the pruner."""
 
@@ -102,4 +110,4 @@ class Lost(Last):
     reason: str
 
 
-Event = Progress | Note | Report | Strip | Scored | Done | Halt | Lost
+Event = Begun | Progress | Note | Report | Strip | Scored | Done | Halt | Lost

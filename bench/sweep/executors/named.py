@@ -26,4 +26,8 @@ def make_executor(word: str, workers: int | None = None) -> Executor:
         raise BenchError(
             f"--executor {name}: {NEEDS[name]} is not installed. pip install 'bench[{name}]'"
         )
+    if name == "ray":
+        from bench.sweep.executors.ray import RayExecutor
+
+        return RayExecutor(address, workers)
     return LocalExecutor(workers or default_workers(), run_job)
