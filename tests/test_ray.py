@@ -4,7 +4,6 @@ import contextlib
 import importlib.metadata
 import os
 import shutil
-import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,7 +21,6 @@ from bench.api import run_study  # noqa: E402
 from bench.data.roots import home  # noqa: E402
 from bench.errors import BenchError  # noqa: E402
 from bench.look.check import load_study  # noqa: E402
-from bench.look.status import study_status  # noqa: E402
 from bench.study.resources import Needs  # noqa: E402
 from bench.sweep.executors import machines  # noqa: E402
 from bench.sweep.executors.ray import RayExecutor  # noqa: E402
@@ -32,6 +30,8 @@ from bench.sweep.screen import Screen  # noqa: E402
 from bench.train.loop import Note, Progress  # noqa: E402
 
 SHIFT = "shift: {use: nets.Shift, error: {float: [0.0, 0.2]}}"
+ONE_CORE = Needs()
+SLOW = "{dataset: set5, patch: 16, batch: 2, steps: 9, learning_rate: 1e-3, device: cpu}"
 NODE = {"object_store_memory": 80_000_000, "node_ip_address": machines.LOOPBACK}
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",
@@ -100,7 +100,7 @@ def executor(cluster: Cluster, world: Path) -> Iterator[RayExecutor]:
         yield executor
 
 
-def job_of(world: Path, methods: str, needs: Needs = Needs(), **sections: str) -> Job:
+def job_of(world: Path, methods: str, needs: Needs = ONE_CORE, **sections: str) -> Job:
     study = load_study(kit.write_study(world, methods, **sections))
     name = next(iter(study.methods))
     swept = {"error": 0.125} if study.methods[name].swept else {}
@@ -109,6 +109,16 @@ def job_of(world: Path, methods: str, needs: Needs = Needs(), **sections: str) -
         decided_by=Deciding(study).parts(name, swept, 0), store=home() / "store",
         pictures=home() / "studies" / study.name / "pictures", needs=needs,
     )  # fmt: skip
+
+
+def training(world: Path) -> list[int]:
+    """Process ids of Ray's workers that run a job."""
+    names = {p: (p / "cmdline").read_bytes() for p in Path("/proc").glob("[0-9]*") if mine(p)}
+    return [int(p.name) for p, name in names.items() if name.startswith(b"ray::shift")]
+
+
+def mine(process: Path) -> bool:
+    return process.is_dir() and process.stat().st_uid == os.getuid()
 
 
 def heard(executor: RayExecutor, handle: int) -> list[Any]:
@@ -150,3 +160,116 @@ def test_what_no_machine_has_is_an_error_at_once(executor: RayExecutor, world: P
     assert time.monotonic() - began < 5
     text = str(caught.value)
     assert "8 CPUs, 0.5 GPUs, 1e+04 GB" in text and "a: 1 CPUs, 0 GPUs" in text
+
+
+def test_a_cancelled_job_ends_with_its_process_and_says_nothing_more(
+    executor: RayExecutor, world: Path
+):
+    (world / "hold").touch()
+    try:
+        handle = executor.submit(job_of(world, SHIFT, train=SLOW))
+        kit.until(lambda: any(isinstance(e, Begun) for _, e in executor.events(0.2)))
+        executor.cancel(handle)
+        kit.until(lambda: not training(world))
+        assert list(executor.events(0.5)) == []
+    finally:
+        (world / "hold").unlink()
+
+
+def test_machines_that_are_installed_otherwise_are_named_in_one_message(
+    cluster: Cluster, world: Path, monkeypatch: pytest.MonkeyPatch
+):
+    version = importlib.metadata.version
+    ours = {"torch": "1.13.0", "bench": "0.0.9"}
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: ours.get(name) or version(name))
+    with pytest.raises(BenchError) as caught:
+        RayExecutor()
+    lines = str(caught.value).splitlines()
+    assert {line.partition(":")[0] for line in lines[1:-1]} == {"head", "a", "b"}
+    assert f"torch {version('torch').partition('+')[0]}, here 1.13.0" in lines[1]
+    assert "bench 0.1.0 (" in lines[1] and "here 0.0.9 (" in lines[1]
+    assert list(home().glob(".cluster-*")) == []
+
+
+def test_where_nothing_answers_the_sweep_does_not_wait(world: Path):
+    for address, part in [
+        ("127.0.0.1:9", "nothing answers there"),
+        ("ray://127.0.0.1:10001", "Ray's client"),
+        ("somewhere", "write ray:HOST:PORT"),
+    ]:
+        with pytest.raises(BenchError, match=part):
+            machines.refuse_silence(address)
+
+
+def test_a_machine_without_the_home_or_with_other_data(
+    cluster: Cluster, base: Path, world: Path, capfd: pytest.CaptureFixture[str]
+):
+    """The first works in a home of its own and sends what it makes; the second gets no job."""
+    other = base / "other"
+    shutil.copytree(world / "data", other / "data")
+    kit.write_pictures(other / "data/Set14/HR", 2, first=30)
+    # only c and d have two cores
+    c = add(cluster, "c", num_cpus=2, env_vars={"BENCH_HOME": str(other / "home")})
+    d = add(cluster, "d", num_cpus=2, env_vars={"BENCH_DATA": str(other / "data")})
+    try:
+        with contextlib.closing(RayExecutor()) as executor:
+            jobs = [job_of(world, SHIFT, Needs(cpus=2)) for _ in range(3)]
+            handles = [executor.submit(job) for job in jobs]
+            told: list[Any] = []
+            while executor._running:
+                told += [event for _, event in executor.events(0.5)]
+        cells = [event.cell for event in told if isinstance(event, Done)]
+        assert [cell.state for cell in cells] == ["complete"] * len(handles), cells
+        assert {event.node for event in told if isinstance(event, Begun)} == {"c"}
+        (note,) = [e.text for e in told if isinstance(e, Note) and "left out" in e.text]
+        assert note == "d is left out: images of set14 (another one)"
+        (stage,) = cells[0].stages
+        assert (home() / "store/stages" / stage.key / "weights.pth").is_file()
+        assert (other / "home/store/stages" / stage.key).is_dir()
+        pictures = home() / "studies/tiny/pictures"
+        names = {p.relative_to(pictures).as_posix() for p in pictures.rglob("*.png")}
+        assert names == {
+            f"{x}/bsd100/{n}.png" for x in ("shift-t000-s0", "reference") for n in (20, 21)
+        }
+    finally:
+        cluster.remove_node(c)
+        cluster.remove_node(d)
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's own
+def test_a_sweep_loses_two_of_three_machines_and_gives_the_values_of_one_process(
+    cluster: Cluster, world: Path, bench_home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    study = load_study(kit.write_study(world, SHIFT, budget="{trials: 6, sampler: random}"))
+    nodes = {node._ray_params.node_name: node for node in cluster.worker_nodes}
+    nodes["e"] = add(cluster, "e")
+    screen = Kills(cluster, nodes, spare="e")
+    cells = run_study(study, executor="ray", screen=screen).cells
+    assert [cell.state for cell in cells] == ["complete"] * 6
+    assert len(screen.killed) == 2 and sum(cell.attempt for cell in cells) >= 2
+    assert any("has left the cluster" in note for note in screen.notes)
+    assert any("its machine went away; attempt 2 of 3" in note for note in screen.notes)
+    alone = bench_home.with_name("alone")
+    kit.commands().blank(alone)
+    done = kit.commands().run(world, "sweep", "tiny.yaml", home=alone)
+    assert done.status == 0, done.err
+    assert kit.results(bench_home) == kit.results(alone)
+
+
+class Kills(Screen):
+    """Kills machines as soon as they train, all but one."""
+
+    def __init__(self, cluster: Cluster, nodes: dict[str, Any], spare: str) -> None:
+        self.cluster, self.nodes, self.spare = cluster, nodes, spare
+        self.killed: list[str] = []
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def event(self, handle: int, label: str, event: Any) -> None:
+        if isinstance(event, Note):
+            self.notes.append(event.text)
+        if isinstance(event, Begun) and event.node not in (self.spare, *self.killed):
+            self.killed.append(event.node)
+            self.cluster.remove_node(self.nodes[event.node], allow_graceful=False)

@@ -13,6 +13,7 @@ from bench.errors import BenchError
 from bench.records.cell import load_cells, load_losses, load_records, write_cell
 from bench.records.place import Place, one_at_a_time, study_lock
 from bench.study.fields import Study
+from bench.sweep.identity import gpu_driver
 from bench.sweep.owner import another_study
 
 ROWS = "plain: {use: nets.Plain}\nshift: {use: nets.Shift}"
@@ -265,3 +266,13 @@ def test_records_from_another_machine_need_no_weights_here(world: Path) -> None:
     assert ended.status == 0 and "2 of them already recorded" in ended.err
     told = refused(bench(world, "restore", "tiny/shift-s0", "data/Set5/HR/00.png", "--out", "out"))
     assert "trained on elsewhere" in told
+
+
+def test_the_driver_of_a_gpu_is_read_from_what_its_module_says(tmp_path: Path):
+    said = tmp_path / "version"
+    said.write_text(
+        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build\n"
+        "GCC version:  gcc version 12.3.0 (Ubuntu 12.3.0-1ubuntu1~22.04)\n"
+    )
+    assert gpu_driver(said) == "570.86.15"
+    assert gpu_driver(tmp_path / "none") == ""

@@ -391,6 +391,17 @@ def test_records_of_different_commits_are_told_apart() -> None:
     assert "no commit reproduces them" in text
 
 
+def test_a_table_of_several_cards_and_hosts_says_so() -> None:
+    a = {"host": "a", "device": "NVIDIA H100", "driver": "550.54.15"}
+    b = {"host": "b", "device": "NVIDIA L4", "driver": "560.35.03"}
+    cpu = {"host": "a", "device": "cpu (x86_64)"}  # and so it has no driver to differ in
+    cells = [swept(i, 0.1, environment=e) for i, e in enumerate((a, b, cpu))]
+    text = said(make_study(), *cells)
+    assert "differ in device: NVIDIA H100 (edsr); NVIDIA L4 (edsr); cpu (x86_64) (edsr)" in text
+    assert "differ in host: a (edsr); b (edsr). Their times cannot be compared." in text
+    assert "differ in driver: 550.54.15 (edsr); 560.35.03 (edsr)." in text
+
+
 def test_mixed_precision_and_changed_data_are_told() -> None:
     half = swept(0, 0.1, 1.0, 2.0, stages=[STAGE])
     full = swept(

@@ -1,10 +1,12 @@
 """How far a study has come, and which of its records are stale."""
 
+import platform
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bench.data.roots import home, paths_from
-from bench.records.cell import best_cells, load_records
+from bench.records.cell import Cell, best_cells, load_records
 from bench.records.place import Place, lock_holder
 from bench.records.store import Store
 from bench.study.words import swept_text
@@ -28,7 +30,8 @@ def study_status(name: str) -> dict[str, Any]:
     for cell in cells:
         memory[cell.method] = max(cell.memory, memory.get(cell.method, 0))
     store = Store(home() / "store")
-    holder, running = lock_holder(Place(home(), name))
+    holder, under_way = lock_holder(Place(home(), name))
+    running = [line.partition("\t")[::2] for line in under_way]
     deciding = Deciding(study)
     with paths_from(study.folder):
         changed = {
@@ -42,7 +45,8 @@ def study_status(name: str) -> dict[str, Any]:
         "complete": states["complete"],
         "failed": {c.file_name: c.reason.splitlines()[0] for c in cells if c.state == "failed"},
         "pruned": states["pruned"],
-        "running": running,
+        "running": [label for label, _ in running],
+        "nodes": _nodes(cells, running),
         "stale": list(changed),
         "changed": changed,
         "kept": {cell.file_name: cell.kept for cell in cells if cell.kept},
@@ -63,6 +67,7 @@ def status_text(status: dict[str, Any]) -> str:
         f"swept now by {status['swept_by']}" if status["swept_by"] else "not being swept now",
     ]
     lines += [f"running: {label}" for label in status["running"]]
+    lines += _nodes_text(status["nodes"])
     lines += [f"failed: {name}: {reason}" for name, reason in status["failed"].items()]
     stale: dict[str, list[str]] = {}
     for name, changed in status["changed"].items():
@@ -90,3 +95,34 @@ def status_text(status: dict[str, Any]) -> str:
 
 def _megabytes(count: int) -> str:
     return f"{count / 1e6:,.0f} MB"
+
+
+def _nodes(cells: Sequence[Cell], running: Iterable[Sequence[str]]) -> dict[str, dict[str, Any]]:
+    """Machine -> its device, how many trials it has recorded, and what it runs now."""
+    nodes: dict[str, dict[str, Any]] = {}
+    for cell in cells:
+        if host := cell.environment.get("host"):
+            node = nodes.setdefault(host, {"device": "", "recorded": 0, "running": []})
+            node["device"] = cell.environment.get("device", "")
+            node["recorded"] += 1
+    for label, name in running:
+        node = nodes.setdefault(
+            name or platform.node(), {"device": "", "recorded": 0, "running": []}
+        )
+        node["running"].append(label)
+    return nodes
+
+
+def _nodes_text(nodes: dict[str, dict[str, Any]]) -> list[str]:
+    """A line for each machine, unless this one is alone."""
+    if nodes.keys() <= {platform.node()}:
+        return []
+
+    def device(node: dict[str, Any]) -> str:
+        return f" ({node['device']})" if node["device"] else ""
+
+    return [
+        f"machine {name}{device(node)}: "
+        f"{node['recorded']} recorded, running {', '.join(node['running']) or 'nothing'}"
+        for name, node in nodes.items()
+    ]

@@ -101,7 +101,10 @@ def study_lock(place: Place) -> Iterator[Callable[[Iterable[str]], None]]:
 
 
 def lock_holder(place: Place) -> tuple[str, list[str]]:
-    """Returns the process that sweeps a study and the trials it has under way; "" for none."""
+    """Returns the process that sweeps a study and the trials it has under way; "" for none.
+
+    A trial is its label and, after a tab, the name of the machine that runs it, if that is known.
+    """
     if not place.lock.is_file():
         return "", []
     with open(place.lock, encoding="utf-8") as file:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean, stdev
 
 from bench.measure.metrics import metric
@@ -171,7 +172,7 @@ def _mixtures(
         ("commit", commit),
         ("precision of training", lambda cell: _trained(cell, "precision")),
         ("device of training", lambda cell: _trained(cell, "device")),
-        *((key, lambda cell, key=key: cell.environment.get(key, "unknown")) for key in keys),
+        *((key, partial(_circumstance, key)) for key in keys),
     ]
     lines = []
     for name, value_of in circumstances:
@@ -182,7 +183,8 @@ def _mixtures(
         if len(methods) > 1:
             sides = [f"{value} ({', '.join(sorted(who))})" for value, who in methods.items()]
             more = f" and {len(sides) - 4} more" if len(sides) > 4 else ""
-            lines.append(f"The records differ in {name}: {'; '.join(sides[:4])}{more}.")
+            times = ". Their times cannot be compared" * (name in ("host", "device"))
+            lines.append(f"The records differ in {name}: {'; '.join(sides[:4])}{more}{times}.")
     if any("uncommitted" in commit(cell) for row in rows for cell in row.cells):
         lines.append("Some numbers were made with uncommitted changes: no commit reproduces them.")
     for name, versions in used.items():
@@ -190,6 +192,11 @@ def _mixtures(
         if len(prints) > 1:
             lines.append(f"The records saw {len(prints)} different versions of {name}.")
     return lines
+
+
+def _circumstance(key: str, cell: Cell) -> str:
+    """What a record says of its surroundings; of a GPU's driver those of a CPU say nothing."""
+    return cell.environment.get(key, "" if key == "driver" else "unknown")
 
 
 def _trained(cell: Cell, what: str) -> str:

@@ -78,7 +78,8 @@ def _cell_facts(cell: Cell) -> Iterator[tuple[str, str]]:
             f"stage {stage.name}",
             (f"{stage.steps} updates on {stage.device} in {stage.precision}, key {stage.key[:12]}"),
         )
-    yield "machine", ", ".join(filter(None, (known.get("host"), known.get("device"))))
+    driver = f"driver {known['driver']}" if "driver" in known else ""
+    yield "machine", ", ".join(filter(None, (known.get("host"), known.get("device"), driver)))
     yield "versions", ", ".join(f"{name} {known[name]}" for name in VERSIONS if name in known)
 
 

@@ -3,6 +3,7 @@
 import inspect
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
@@ -174,9 +175,19 @@ def environment(study: Study) -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "device": gpu or f"cpu ({platform.machine()})",
+        **({"driver": driver} if gpu and (driver := gpu_driver()) else {}),
         "threads": str(torch.get_num_threads()),
         "host": platform.node(),
     }
+
+
+def gpu_driver(file: Path = Path("/proc/driver/nvidia/version")) -> str:
+    """Returns the version of NVIDIA's driver, such as "550.54.15"; "" where none is loaded."""
+    try:
+        found = re.search(r"NVRM version:.*?\s(\d+(?:\.\d+)+)\s", file.read_text(encoding="utf-8"))
+    except OSError:
+        return ""
+    return found[1] if found else ""
 
 
 def _version(package: str) -> str:

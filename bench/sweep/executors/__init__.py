@@ -18,8 +18,10 @@ Handle = int
 class Executor(Protocol):
     """Runs jobs and passes on their events. Every job ends with one Last."""
 
-    slots: int
-    """How many jobs may be in flight."""
+    @property
+    def slots(self) -> int:
+        """How many jobs may be in flight."""
+        ...
 
     def submit(self, job: Job) -> Handle: ...
 

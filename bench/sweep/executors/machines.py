@@ -44,7 +44,7 @@ def connect(address: str) -> Path | None:
            "num_cpus": len(os.sched_getaffinity(0))}  # fmt: skip
     heard = signal.getsignal(signal.SIGTERM)
     if address:
-        _refuse_silence(address)
+        refuse_silence(address)
     else:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see LocalExecutor
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # or a file keeps it
@@ -60,7 +60,7 @@ def connect(address: str) -> Path | None:
     return folder
 
 
-def _refuse_silence(address: str) -> None:
+def refuse_silence(address: str) -> None:
     """Raises BenchError where nothing listens: Ray would try for minutes."""
     if "://" in address:
         raise BenchError(
@@ -149,7 +149,8 @@ class Machines:
         """Learns which machines have come and gone, once a second at most."""
         if time.monotonic() - self._looked < LOOK_EVERY:
             return
-        nodes = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+        listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        nodes = {node["NodeID"]: node for node in listed if node["Alive"]}
         for gone in self.fit.keys() - nodes.keys():
             self._note(f"{self.fit.pop(gone).name} has left the cluster")
         new = {k: n for k, n in nodes.items() if k not in self.fit and k not in self.left_out}
