@@ -286,6 +286,10 @@ class Command:
         assert status is not None, f"still running after {PATIENCE} s:\n{texts[1]}"
         return Ended(status, *texts)
 
+    def out(self) -> str:
+        """What it has said so far on standard output."""
+        return (self.folder / "out").read_text()
+
     def err(self) -> str:
         """What it has said so far."""
         return (self.folder / "err").read_text()

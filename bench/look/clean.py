@@ -11,6 +11,7 @@ from typing import Any, get_args
 from bench.errors import BenchError
 from bench.records.cell import load_cells
 from bench.records.place import Place, lock_holder, one_at_a_time
+from bench.records.shelf import page_holder, shelf, shelf_entries
 from bench.records.store import Kind
 
 KEY = re.compile(r"[0-9a-f]{20}")
@@ -21,8 +22,8 @@ def clean(home: Path, dry_run: bool) -> dict[str, Any]:
     """Removes what no record names and what was left unfinished; returns counts and bytes by kind.
 
     Records, both databases, artifacts and scores stay, and so does every file that bench has not
-    written. dry_run: removes nothing and returns the same. Raises BenchError while a study is being
-    swept: its stages are not yet in records.
+    written, and what the page keeps while it is open. dry_run: removes nothing and returns the
+    same. Raises BenchError while a study is being swept: its stages are not yet in records.
     """
     if not home.is_dir():
         raise BenchError(f"{home}: no such folder. Nothing has been recorded here.")
@@ -107,6 +108,7 @@ def _left_over(home: Path) -> dict[str, list[Path]]:
         "half": [p for p in _folders(store) if p.name.startswith("building-")] + temporary,
         "pictures": pictures,
         "locks": [p for p in (store / "locks").glob("*") if _of_entry(p)],
+        "page": shelf_entries(home),
     }
 
 
@@ -131,7 +133,11 @@ def _of_entry(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _free(home: Path, path: Path) -> Iterator[bool]:
-    """Whether nobody works on an entry of the store, who is then kept from beginning to."""
+    """Whether nobody works on an entry of the store, who is then kept from beginning to, or shows
+    one of the page's."""
+    if path.is_relative_to(shelf(home)):
+        yield not page_holder(home)
+        return
     kind, key = path.parent.name, path.name
     if kind in ("unfinished", "locks"):
         kind, _, key = path.name.partition("-")

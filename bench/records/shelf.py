@@ -28,7 +28,7 @@ def shelf(home: Path) -> Path:
     return home / "web"
 
 
-def entries(home: Path) -> list[Path]:
+def shelf_entries(home: Path) -> list[Path]:
     """Returns the folders of pictures and results; one with a file that is not bench's is none."""
     folders = [path for kind in KINDS for path in sorted((shelf(home) / kind).glob("*"))]
     return [path for path in folders if _NAME.fullmatch(path.name) and _is_ours(path)]

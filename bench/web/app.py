@@ -19,16 +19,23 @@ from bench.web.guard import App, Guard
 from bench.web.shapes import About, Problem, State
 
 PAGE = Path(__file__).with_name("page")
-COMPARE = Path(__file__).parents[1] / "report/page"
-FILES = {
-    "/": (PAGE / "index.html", "text/html; charset=utf-8"),
-    "/page.js": (PAGE / "page.js", "text/javascript; charset=utf-8"),
-    "/page.css": (PAGE / "page.css", "text/css; charset=utf-8"),
-    "/compare.js": (COMPARE / "compare.js", "text/javascript; charset=utf-8"),
-    "/compare.css": (PAGE / "compare.css", "text/css; charset=utf-8"),
-    "/icon.svg": (PAGE / "icon.svg", "image/svg+xml"),
+SHARED = Path(__file__).parents[1] / "report/page"
+KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
-"""All files that are served, apart from pictures and reports."""
+
+
+def page_files() -> dict[str, Path]:
+    """Returns address -> file: the page's own, and the comparison that it shares with reports."""
+    files = {f"/{file.name}": file for file in sorted(PAGE.iterdir()) if file.suffix in KINDS}
+    files["/"] = files.pop("/index.html", PAGE / "index.html")
+    shared = {f"/{name}": SHARED / name for name in ("compare.js", "compare.css")}
+    return {path: file for path, file in (files | shared).items() if file.is_file()}
+
+
 EXPIRE = 600.0
 """Seconds between two looks for what is too old."""
 BREATH = 0.2
@@ -52,8 +59,8 @@ def make_app(desk: Desk, catalogue: Catalogue, hosts: frozenset[str], token: str
         redoc_url=None, lifespan=lifespan, responses=errors,
     )  # fmt: skip
     app.state.desk, app.state.catalogue, app.state.open = desk, catalogue, True
-    for path, (file, kind) in FILES.items():
-        app.add_api_route(path, _serving(file, kind), methods=["GET"], include_in_schema=False)
+    for path, file in page_files().items():
+        app.add_api_route(path, _serving(file), methods=["GET"], include_in_schema=False)
     app.include_router(pictures.router)
     app.include_router(studies.router)
     _add_pages(app, desk, catalogue)
@@ -114,11 +121,9 @@ async def _expiring(desk: Desk) -> None:
         await asyncio.to_thread(desk.expire)
 
 
-def _serving(file: Path, kind: str) -> Callable[[], Response]:
+def _serving(file: Path) -> Callable[[], Response]:
     def serve() -> Response:
-        if not file.is_file():
-            raise Refused(404, f"{file.name} is not part of this installation.")
-        return Response(file.read_bytes(), media_type=kind)
+        return Response(file.read_bytes(), media_type=KINDS[file.suffix])
 
     return serve
 

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Iterator
 from functools import cache, cached_property
+from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -19,7 +20,6 @@ from bench.data.catalog import DATASETS, Dataset
 from bench.data.pairs import list_pairs
 from bench.data.weights import why_not
 from bench.errors import BenchError
-from bench.look.machine import examine
 from bench.measure.metrics import metric
 from bench.method.contract import Method
 from bench.method.loading import build_method, find_method, known_methods
@@ -87,7 +87,7 @@ class Catalogue:
 
     @cached_property
     def version(self) -> str:
-        return str(examine()["packages"]["bench"])
+        return version("bench")
 
 
 def shown_metric(name: str, exact: str = "") -> shapes.Metric:

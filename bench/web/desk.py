@@ -15,7 +15,7 @@ from typing import Any
 
 from bench.data.files import whole
 from bench.errors import unknown
-from bench.records.shelf import RECORD, entries, remove_entry, shelf
+from bench.records.shelf import RECORD, remove_entry, shelf, shelf_entries
 from bench.web.catalogue import Catalogue
 from bench.web.queue import Item, Queue
 from bench.web.shapes import (
@@ -470,7 +470,7 @@ class Desk:
 
     def _load(self) -> None:
         """Takes up what an earlier server has left."""
-        for folder in entries(self._home):
+        for folder in shelf_entries(self._home):
             kind = folder.parent.name
             try:
                 record = json.loads((folder / RECORD).read_bytes())

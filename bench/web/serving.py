@@ -8,9 +8,11 @@ import threading
 import time
 import webbrowser
 from collections.abc import Callable
+from multiprocessing import forkserver
 
 import uvicorn
 
+from bench.data.processes import uninterrupted
 from bench.data.roots import home
 from bench.errors import BenchError, reason_of
 from bench.records.shelf import shelf_lock
@@ -46,8 +48,10 @@ def serve(host: str, port: int, browser: bool, say: Callable[[str], None]) -> No
 
 
 def _run(listening: socket.socket, hosts: frozenset[str], token: str) -> None:
-    catalogue = Catalogue(home())
-    desk = Desk(home(), LocalExecutor(1, run=run), catalogue)
+    catalogue, executor = Catalogue(home()), LocalExecutor(1, run=run)
+    with uninterrupted():  # Ctrl-C is the server's business alone
+        forkserver.ensure_running()
+    desk = Desk(home(), executor, catalogue)
     try:
         threading.Thread(target=catalogue.rows, daemon=True).start()  # the first page waits less
         app = make_app(desk, catalogue, hosts, token)

@@ -101,6 +101,11 @@ def run(job: Job, threads: int) -> Iterator[Said]:
     """Runs a job in a worker."""
     os.environ.update(job.places)
     _limit_memory(job.memory)
+    yield from said_by(job)
+
+
+def said_by(job: Job) -> Iterator[Said]:
+    """Yields what a job says, and at the end why it came to nothing, if it did."""
     try:
         yield from job.steps()
     except BenchError as error:
@@ -170,9 +175,8 @@ class Take(Job):
 
     def steps(self) -> Iterator[Said]:
         yield Doing("reading")
-        pair = next(
-            p for p in open_benchmark(self.dataset, self.scale).pairs if p.stem == self.stem
-        )
+        pairs = open_benchmark(self.dataset, self.scale).pairs
+        pair = next(pair for pair in pairs if pair.stem == self.stem)
         lr, hr = np.asarray(pair.lr(), np.uint8), pair.hr()
         write_image(self.image, lr)
         write_image(self.original, hr)
