@@ -30,7 +30,7 @@ KINDS = {
 
 def page_files() -> dict[str, Path]:
     """Returns address -> file: the page's own, and the comparison that it shares with reports."""
-    files = {f"/{file.name}": file for file in sorted(PAGE.iterdir()) if file.suffix in KINDS}
+    files = {f"/{file.name}": file for file in sorted(PAGE.glob("*")) if file.suffix in KINDS}
     files["/"] = files.pop("/index.html", PAGE / "index.html")
     shared = {f"/{name}": SHARED / name for name in ("compare.js", "compare.css")}
     return {path: file for path, file in (files | shared).items() if file.is_file()}
