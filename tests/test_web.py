@@ -629,7 +629,7 @@ def test_nothing_that_a_client_sends_is_a_path_or_an_address(site: Site) -> None
     assert given == {
         ("ident", "string"), ("name", "string"), ("set", "string"), ("picture", "any"),
         ("index", "integer"), ("scale", "integer"), ("number", "integer"),
-        ("small", "boolean"), ("download", "boolean"), ("x-name", "string"),
+        ("small", "boolean"), ("download", "boolean"), ("v", "string"), ("x-name", "string"),
     }  # fmt: skip
     (site.home / "web").mkdir(parents=True)
     (site.home / "web/secret.png").write_bytes(b"secret")

@@ -175,7 +175,8 @@ class Desk:
             facts = dict(said.facts)
             if given := facts.pop("original", None):
                 facts["original"] = Original(**given)
-                facts["original_image"] = _address("pictures", ident, "/original.png")
+                version = secrets.token_hex(4)  # a browser keeps what it has under an address
+                facts["original_image"] = _address("pictures", ident, f"/original.png?v={version}")
             self._set(self._pictures[ident], **facts)
         elif isinstance(said, Scored):
             picture = self._pictures[ident]

@@ -19,7 +19,7 @@ from bench.web.shapes import Cancelled, Features, Picture, Removed, Result, Want
 router = APIRouter(prefix="/api", tags=["pictures"])
 CHUNK = 1 << 18
 KEEP = "private, max-age=3600, immutable"
-"""A picture of an id never changes; an original may, so its address has its length in it."""
+"""A picture of an id never changes; that of an original may, and has another address then."""
 
 
 def desk_of(request: Request) -> Desk:
@@ -147,7 +147,7 @@ def picture_file(
 
 
 @router.get("/pictures/{ident}/original.png", response_class=Png)
-def original_file(desk: TheDesk, ident: str) -> Response:
+def original_file(desk: TheDesk, ident: str, v: str = "") -> Response:
     """What its results are compared with."""
     return _png(desk.file("pictures", ident, "original.png"), None)
 

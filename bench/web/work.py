@@ -207,18 +207,19 @@ class Enhance(Job):
         self._refuse_too_large(lr)
         yield Doing("restoring")
         began = time.monotonic()
-        bands = []
-        rows = 0
+        sr, rows = np.empty((0, 0, 3), np.uint8), 0
         with faults_told(method, self.scale):
             for band in bands_of(method, lr):
-                bands.append(band)
+                if not rows:  # one picture in memory, not a second one of its bands
+                    height = lr.shape[0] * band.shape[1] // lr.shape[1]
+                    sr = np.empty((height, *band.shape[1:]), np.uint8)
+                sr[rows : rows + len(band)] = band
                 rows += len(band)
-                yield Doing("restoring", rows / (self.scale * lr.shape[0]))
-        sr = _stacked(bands)
+                yield Doing("restoring", rows / len(sr))
         seconds = time.monotonic() - began
         write_bands(self.image, [sr])
         write_small(self.small, sr)
-        rules = rules_for(self.dataset, self.scale, method)
+        rules = rules_for(self.dataset, self.scale)
         yield Found({"width": sr.shape[1], "height": sr.shape[0], "seconds": seconds,
                      "provenance": self._provenance(method, rules)})  # fmt: skip
         del lr, method
@@ -255,16 +256,10 @@ def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, str | int | float | bool | list | tuple)
 
 
-def _stacked(bands: Sequence[Image]) -> Image:
-    return bands[0] if len(bands) == 1 else np.concatenate(bands)
-
-
-def rules_for(dataset: str | None, scale: int, method: Method | None = None) -> str:
+def rules_for(dataset: str | None, scale: int) -> str:
     """Returns the name of the protocol that a picture is scored under."""
     task = "super-resolution" if scale > 1 else "enhancement"
-    if dataset is not None:
-        return usual_protocol(dataset, task)
-    return default_protocol(task)
+    return default_protocol(task) if dataset is None else usual_protocol(dataset, task)
 
 
 @dataclass(frozen=True, kw_only=True)
