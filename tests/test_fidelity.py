@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,8 @@ from bench.data.images import read_image
 from bench.data.pairs import load_pairs
 from bench.data.pixels import Image, as_rgb, gray, luma, quantise
 from bench.measure.metrics import Unscorable
-from bench.measure.metrics.fidelity import (
-    difference,
-    ms_ssim,
-    multi_scale_similarity,
-    psnr,
-    psnr_y,
-    rmse,
-    ssim,
-    ssim_y,
-    structural_similarity,
-)
+from bench.measure.metrics.fidelity import difference, ms_ssim, psnr, psnr_y, rmse, ssim, ssim_y
+from bench.measure.metrics.ssim import multi_scale_similarity, structural_similarity
 from bench.measure.protocol import PROTOCOLS, protocol
 
 BICUBIC = [
@@ -81,8 +73,9 @@ def images(height: int = 61, width: int = 83) -> tuple[Image, Image]:
     return np.clip(hr + rng.normal(0, 12, hr.shape), 0, 255).astype(np.uint8), hr
 
 
-def test_ssim_equals_scikit_image_where_the_window_fits() -> None:
-    sr, hr = images()
+@pytest.mark.parametrize("size", [(61, 83), (11, 11), (180, 19)])
+def test_ssim_equals_scikit_image_where_the_window_fits(size: tuple[int, int]) -> None:
+    sr, hr = images(*size)
     settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     _, whole = skimage_ssim(luma(sr), luma(hr), data_range=255, full=True, **settings)
     ours = ssim_y(sr, hr, protocol("full@1"), 1)
@@ -93,6 +86,34 @@ def test_ssim_equals_scikit_image_where_the_window_fits() -> None:
     ]
     expected = np.mean([c[5:-5, 5:-5].mean() for c in channels])
     assert ssim(sr, hr, protocol("full@1"), 1) == pytest.approx(expected, abs=1e-10)
+
+
+def test_ssim_of_a_large_picture_needs_little_more_memory_than_its_planes() -> None:
+    first, second = np.random.default_rng(0).uniform(0, 255, (2, 1500, 1000))
+    tracemalloc.start()
+    structural_similarity(first, second)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < first.nbytes / 2
+
+
+def test_pictures_that_have_changed_since_they_were_scored_are_scored_anew() -> None:
+    sr, hr = images()
+    before = psnr_y(sr, hr, protocol("full@1"), 1)
+    sr[20:40] = 255 - sr[20:40]
+    changed = psnr_y(sr, hr, protocol("full@1"), 1)
+    assert changed < before - 1
+    assert changed == psnr_y(sr.copy(), hr.copy(), protocol("full@1"), 1)
+    hr[:] = sr
+    assert psnr_y(sr, hr, protocol("full@1"), 1) == math.inf
+    assert ssim_y(sr, hr, protocol("full@1"), 1) == 1
+
+
+def test_a_pair_is_scored_anew_under_another_protocol() -> None:
+    sr, hr = images()
+    both = [psnr_y(sr, hr, protocol(name), 4) for name in ("full@1", "sr-y@1")]
+    inner = psnr_y(sr[4:-4, 4:-4], hr[4:-4, 4:-4], protocol("full@1"), 1)
+    assert both[1] == inner != both[0]
 
 
 def test_ssim_of_flat_images_is_its_luminance_term() -> None:

@@ -46,12 +46,18 @@ def luma(image: Image) -> Plane:
     """Returns Y of BT.601 in studio swing, 16 to 235, not rounded.
 
     Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255: rgb2ycbcr of MATLAB, and the Y of every
-    super-resolution table.
+    super-resolution table. Summed in whole numbers.
 
     >>> luma(np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8)).round(3).tolist()
     [[16.0, 235.0]]
     """
-    return _weighted(as_rgb(image), (65.481 / 255, 128.553 / 255, 24.966 / 255)) + 16
+    rgb = as_rgb(image)
+    total = rgb[..., 0] * np.int32(65_481)
+    total += rgb[..., 1] * np.int32(128_553)
+    total += rgb[..., 2] * np.int32(24_966)
+    levels = total / 255_000
+    levels += 16
+    return levels
 
 
 def gray(image: Image) -> Plane:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.filters import filter_valid, gaussian_taps
-from bench.measure.metrics.fidelity import structural_similarity
+from bench.measure.metrics.ssim import structural_similarity
 
 Plane = NDArray[np.floating[Any]]
 """(H, W), 0 to 255; float32 where all values are whole."""
