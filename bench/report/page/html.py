@@ -22,7 +22,7 @@ def to_html(report: Report) -> str:
     parts = [
         '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width">\n'
-        f"<title>{e(report.title)}</title>\n<style>{asset('page.css')}</style>\n"
+        f"<title>{e(report.title)}</title>\n<style>{asset('page.css')}{asset('compare.css')}</style>\n"
         f"<h1>{e(report.title)}</h1>\n"
     ]
     if report.question:
