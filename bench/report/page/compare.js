@@ -14,6 +14,7 @@ const MOST = 32;
 const BLINK = 500; // milliseconds; slower than three flashes a second
 const MOST_PIXELS = 2 ** 24; // of a difference; larger ones are computed smaller
 const FIGURE = 280; // least width of one picture of a figure
+const LINES = 4; // of scores below it
 // Black, violet, orange, yellow, white: lightness grows steadily, for any colour vision.
 const HEAT = [[0, 0, 0], [70, 20, 110], [190, 60, 70], [245, 160, 30], [255, 255, 220]];
 const KEYS = [
@@ -97,7 +98,7 @@ class Comparison {
     this.percent = element("span", { className: "compare-percent" });
     const tool = ([name, title, onclick]) => {
       const button = element("button", { type: "button", title, onclick }, name);
-      button.setAttribute("aria-label", title);
+      button.setAttribute("aria-label", `${name}: ${title}`); // what is seen is in what is heard
       return button;
     };
     const [less, ...zooms] = [
@@ -113,6 +114,7 @@ class Comparison {
       ["Copy figure", "Copy that figure to the clipboard", () => this.copyFigure()],
       ["Keys", "Show the keys, and hide them", () => { this.keys.hidden = !this.keys.hidden; }],
     ].map(tool);
+    saves.at(-1).classList.add("compare-help");
     return [element("span", { className: "compare-group" }, less, this.percent, ...zooms),
       element("span", { className: "compare-group" }, ...saves)];
   }
@@ -273,20 +275,22 @@ class Comparison {
     const part = this.part(), [, , w, h] = part, count = this.pictures.length;
     const times = Math.max(1, Math.floor(FIGURE / w)), wide = w * times, high = h * times;
     const columns = count <= 4 ? count : Math.ceil(count / Math.ceil(count / 5));
+    const texts = this.pictures.map((one) => [...(one.told || "").split("; ").slice(0, LINES), ...this.drawn(one, "")]);
+    const below = 26 + 16 * Math.max(...texts.map((lines) => lines.length));
     const canvas = element("canvas", {
-      width: columns * (wide + 8) - 8, height: Math.ceil(count / columns) * (high + 44),
+      width: columns * (wide + 8) - 8, height: Math.ceil(count / columns) * (high + below),
     });
     const pen = canvas.getContext("2d");
     pen.fillStyle = "white";
     pen.fillRect(0, 0, canvas.width, canvas.height);
     pen.fillStyle = "black";
     this.pictures.forEach((one, k) => {
-      const x = (k % columns) * (wide + 8), y = Math.floor(k / columns) * (high + 44);
+      const x = (k % columns) * (wide + 8), y = Math.floor(k / columns) * (high + below);
       this.draw(pen, one, part, [x, y, wide, high]);
       pen.font = "600 14px system-ui, sans-serif";
       pen.fillText(shortened(pen, one.name, wide), x, y + high + 17);
       pen.font = "12px system-ui, sans-serif";
-      pen.fillText(shortened(pen, one.told || "", wide), x, y + high + 34);
+      texts[k].forEach((line, n) => pen.fillText(shortened(pen, line, wide), x, y + high + 34 + 16 * n));
     });
     return canvas;
   }
@@ -480,12 +484,12 @@ class Comparison {
     this.say([what, ...[...new Set([a, b])].flatMap((one) => this.drawn(one))].join(". "), this.mode === "blink");
   }
 
-  drawn(one) { // what has to be said of one picture
+  drawn(one, name = `${one.name} is `) { // what has to be said of one picture
     const [width, height] = sizeOf(one), [wide, high] = this.natural();
     if (one.broken) return [`${one.name} could not be loaded`];
     if (!one.image.complete || (width === wide && height === high)) return [];
     const how = this.clear() && this.mode !== "difference" ? "nearest" : "bilinear";
-    return [`${one.name} is ${width}×${height}, drawn at ${wide}×${high} (${how})`];
+    return [`${name}${width}×${height}, drawn at ${wide}×${high} (${how})`];
   }
 
   say(text, quiet = false) { // who listens is not told of every blink
@@ -554,4 +558,4 @@ function heatRamp() { // 256 colours, each as the four bytes of a pixel
   return new Uint32Array(bytes.buffer);
 }
 
-for (const root of document.querySelectorAll("div.compare")) new Comparison(root);
+for (const root of document.querySelectorAll(".compare:has(> figure)")) new Comparison(root);
