@@ -41,7 +41,8 @@ function begin(scene, query) {
 
 function renew(scene) { // a result was added or removed
   const keys = scene.pictures.map((one) => one.key);
-  if (keys.join() === shown.keys.join() || !keys.length) return;
+  const urls = (pictures) => pictures.map((one) => one.url).join();
+  if (urls(scene.pictures) === urls(shown.made.pictures) || !keys.length) return;
   shown.keys = keys;
   shown.made.offer(scene.pictures);
 }
