@@ -36,7 +36,7 @@ NOT_FOLLOWED = frozenset(
 )
 """Names in bench at which the way ends, unless it begins there."""
 
-DECIDE_NOTHING = frozenset({"admit_large_pictures"})
+DECIDE_NOTHING = frozenset({"admit_large_pictures", "end_if_asked"})
 """Functions of which a call that stands alone counts for nothing: they decide whether there is a
 result, and not which."""
 

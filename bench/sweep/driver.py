@@ -324,9 +324,9 @@ class Driver:
             case Done(cell):
                 del self.flights[handle]
                 self._done(handle, flight, cell)
-            case Lost(reason):
+            case Lost():
                 del self.flights[handle]
-                self._lost(handle, flight, reason)
+                self._lost(handle, flight, event)
             case Halt(reason):
                 again = "Nothing is lost: make room and run the same command again."
                 raise BenchError(f"{self.study.name}: {reason}. {again}")
@@ -344,16 +344,20 @@ class Driver:
             reason = f"{name} {value:.4g} is worse than the median of earlier trials at report {at}"
             self._done(handle, flight, self._without_result(job, "pruned", reason))
 
-    def _lost(self, handle: Handle, flight: Flight, reason: str) -> None:
-        self.recorder.kill_run(flight.run, reason)
+    def _lost(self, handle: Handle, flight: Flight, event: Lost) -> None:
+        self.recorder.kill_run(flight.run, event.reason)
         job = flight.job
-        name = Cell.name_file(job.method, job.trial, job.seed)
-        self.losses[name] += 1  # a sweep that was interrupted has not tried in vain
-        if (lost := self.losses[name]) < ATTEMPTS:
-            self.screen.note(f"{_label(job)}: {reason}; attempt {lost + 1} of {ATTEMPTS}")
-            self.queue.appendleft(job.model_copy(update={"attempt": job.attempt + 1}))
+        again = job.model_copy(update={"attempt": job.attempt + 1})
+        if event.kept:
+            self.screen.note(f"{_label(job)}: {event.reason}; it goes on from its checkpoint")
+            self.queue.appendleft(again)
             return
-        failed = self._without_result(job, "failed", f"lost {ATTEMPTS} times: {reason}")
+        self.losses[job.file_name] += 1  # a sweep that was interrupted has not tried in vain
+        if (lost := self.losses[job.file_name]) < ATTEMPTS:
+            self.screen.note(f"{_label(job)}: {event.reason}; attempt {lost + 1} of {ATTEMPTS}")
+            self.queue.appendleft(again)
+            return
+        failed = self._without_result(job, "failed", f"lost {ATTEMPTS} times: {event.reason}")
         self._done(handle, Flight(job, ""), failed)
 
     def _without_result(self, job: Job, state: Any, reason: str) -> Cell:

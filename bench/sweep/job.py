@@ -55,7 +55,7 @@ class Begun:
     """A machine has taken the job."""
 
     node: str
-    """Its name."""
+    """Its name; `QUEUE` of bench.records.place as long as it waits for one."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,8 @@ class Lost(Last):
     """The worker went away without a result: killed, out of memory, its GPU or machine gone."""
 
     reason: str
+    kept: bool = False
+    """Whether it was asked to end, after a training that had come further, and at a checkpoint."""
 
 
 Event = Begun | Progress | Note | Report | Strip | Scored | Done | Halt | Lost

@@ -4,6 +4,7 @@ The modules below may be imported from outside; the others are the wing's own.
 """
 
 __all__ = [
+    "ending",
     "loop",
     "optimizers",
     "pixels",

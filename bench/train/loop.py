@@ -24,6 +24,7 @@ from bench.train.curves import (
     check_point,
     keep_losses,
 )
+from bench.train.ending import end_if_asked
 from bench.train.optimizers import (
     Average,
     Optimizers,
@@ -104,6 +105,7 @@ def run_steps(
             progress = training.block(history)
         with average.in_place() if average else nullcontext():
             yield progress
+        end_if_asked(path, training.state)
         if time.monotonic() - saved_at > max(BLOCK, 50 * save_cost):  # at most 2 % of the time
             began = time.monotonic()
             write_checkpoint(path, training.state())

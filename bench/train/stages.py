@@ -69,6 +69,10 @@ def train_stages(
                         yield from _train_and_store(plan, device, store, kept)
                     except Diverged as error:
                         raise Diverged(f"{error}{_kept(trained)}") from error
+                    except FileNotFoundError:  # of its scratch, which goes with a commit
+                        if not store.has("stages", plan.key):
+                            raise
+                        # another machine, whose locks are not seen here, was first
         yield from (Note(f"waited for stage {plan.stage.name} of process {p}") for p in holders)
         record = _load_stage(plan, store, device, reused)
         trained.append(record.model_copy(update={"scale": scale}))
