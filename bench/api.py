@@ -78,6 +78,7 @@ def run_study(
     study: Study,
     *,
     executor: str = "local",
+    slurm: Sequence[str] = (),
     workers: int | None = None,
     fresh: bool = False,
     keep: bool = False,
@@ -88,7 +89,8 @@ def run_study(
 ) -> Swept:
     """Runs or resumes a study in $BENCH_HOME; renders its report into `out` or reports/NAME.
 
-    executor: where trials run, "local", "ray", "ray:ADDRESS" or "slurm". workers: trials at a time.
+    executor: where trials run, "local", "ray", "ray:ADDRESS" or "slurm". slurm: what
+    sbatch is told besides, "partition=gpu". workers: trials at a time.
     """
     from bench.sweep.driver import sweep
     from bench.sweep.executors.named import make_executor
@@ -104,7 +106,9 @@ def run_study(
     def shown(cells: list[Cell]) -> set[str]:
         return {cell.file_name for row in choose_rows(study, cells)[0] for cell in row.cells}
 
-    with closing(make_executor(executor, workers)) as places, paths_from(study.folder):
+    note = (screen := screen or Screen()).note
+    places = make_executor(executor, workers, study, note, slurm)
+    with closing(places), paths_from(study.folder):
         cells = sweep(
             study, home(), executor=places, fresh=fresh, keep=keep, retry_failed=retry_failed,
             yaml=yaml, screen=screen, report=report, shown=shown,

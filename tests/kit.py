@@ -303,7 +303,7 @@ class Command:
 
     def workers(self) -> list[int]:
         """Process ids of its workers that train: they are children of its fork server."""
-        return [w for server in _children(self.pid) for w in _children(server)]
+        return [w for server in children(self.pid) for w in children(server)]
 
 
 class Commands:
@@ -390,7 +390,7 @@ def until(condition: Callable[[], Any], what: str = "") -> Any:
     raise AssertionError(f"never came: {what or condition}")
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):

@@ -62,6 +62,7 @@ DOORS = {
     "starlette": {f"bench/web/{file}.py" for file in ("app", "pictures")},
     "uvicorn": {"bench/web/serving.py"},
     "ray": {f"bench/sweep/executors/{file}.py" for file in ("machines", "ray")},
+    "submitit": {f"bench/sweep/executors/{file}.py" for file in ("node", "slurm")},
     "skimage": set(),
     "sklearn": set(),
     "scipy": {

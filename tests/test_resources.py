@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import kit
 import pytest
@@ -85,8 +86,12 @@ def test_a_trial_records_the_memory_that_its_worker_used(world: Path):
     assert Cell.model_validate_json(json.dumps(before)).memory == 0  # an earlier version's record
 
 
+ASKED: tuple[Any, Any] = (None, print)
+"""A study, which none of these looks at, and who is told."""
+
+
 def test_an_executor_is_made_of_its_name():
-    executor = named.make_executor("local", workers=3)
+    executor = named.make_executor("local", 3, *ASKED)
     assert isinstance(executor, LocalExecutor) and executor.slots == 3
 
 
@@ -100,11 +105,19 @@ def test_an_executor_is_made_of_its_name():
 )
 def test_a_wrong_executor_is_one_message(word: str, parts: list[str]):
     with pytest.raises(BenchError) as caught:
-        named.make_executor(word)
+        named.make_executor(word, None, *ASKED)
     assert all(part in str(caught.value) for part in parts), caught.value
 
 
 def test_a_package_that_is_not_there_is_named_with_the_way_to_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(named, "find_spec", lambda name: None)
     with pytest.raises(BenchError, match=r"pip install 'bench\[slurm\]'"):
-        named.make_executor("slurm")
+        named.make_executor("slurm", None, *ASKED)
+
+
+def test_what_is_meant_for_slurm_is_told_to_no_other(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(BenchError, match="--slurm time=4h: is told to SLURM alone"):
+        named.make_executor("local", None, *ASKED, slurm=["time=4h"])
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(BenchError, match="no program sbatch in PATH"):
+        named.make_executor("slurm", None, *ASKED)

@@ -16,6 +16,7 @@ from bench.errors import BenchError
 @click.option("--trials", type=click.IntRange(min=1), help="Total trials of each swept method.")
 @click.option("--workers", type=click.IntRange(min=1), help="Trials at a time.")
 @click.option("--executor", default="local", show_default=True, help="local, ray[:ADDRESS], slurm.")
+@click.option("--slurm", multiple=True, metavar="K=V", help="Of sbatch: partition=gpu, time=4h.")
 @click.option("--set", "overrides", multiple=True, metavar="K=V", help="e.g. train.steps=100")
 @click.option("--out", type=PATH, help="Folder of the report [reports/NAME].")
 @click.option("--fresh", is_flag=True, help="Forget earlier trials; finished stages are reused.")
@@ -28,6 +29,7 @@ def sweep(
     trials: int | None,
     workers: int | None,
     executor: str,
+    slurm: tuple[str, ...],
     overrides: tuple[str, ...],
     out: Path | None,
     fresh: bool,
@@ -54,6 +56,7 @@ def sweep(
         cells, written = run_study(
             loaded,
             executor=executor,
+            slurm=slurm,
             workers=workers,
             fresh=fresh,
             keep=keep,

@@ -71,3 +71,12 @@ def data_root() -> Path:
 def weights_root() -> Path:
     """Returns $BENCH_WEIGHTS, or `weights` in the current folder."""
     return user_path(os.environ.get("BENCH_WEIGHTS") or "weights")
+
+
+def databases(store: Path | None = None) -> Path:
+    """Returns the folder of SQLite files that only save time: `store`, or the home.
+
+    In a worker of a cluster it is another one, which its executor names ($BENCH_DATABASES): a home
+    may lie on a shared folder, where SQLite's locks are not to be trusted.
+    """
+    return Path(os.environ.get("BENCH_DATABASES") or store or home())

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.data.roots import home, paths_from
 from bench.records.cell import Cell, best_cells, load_records
-from bench.records.place import Place, lock_holder
+from bench.records.place import QUEUE, Place, lock_holder
 from bench.records.store import Store
 from bench.study.words import swept_text
 from bench.sweep.identity import Deciding, changes, lost_stages, retrains
@@ -31,7 +31,8 @@ def study_status(name: str) -> dict[str, Any]:
         memory[cell.method] = max(cell.memory, memory.get(cell.method, 0))
     store = Store(home() / "store")
     holder, under_way = lock_holder(Place(home(), name))
-    running = [line.partition("\t")[::2] for line in under_way]
+    begun = [line.partition("\t")[::2] for line in under_way]
+    running = [(label, node) for label, node in begun if node != QUEUE]
     deciding = Deciding(study)
     with paths_from(study.folder):
         changed = {
@@ -46,6 +47,8 @@ def study_status(name: str) -> dict[str, Any]:
         "failed": {c.file_name: c.reason.splitlines()[0] for c in cells if c.state == "failed"},
         "pruned": states["pruned"],
         "running": [label for label, _ in running],
+        "waiting": [label for label, node in begun if node == QUEUE],
+        "left": 0 if holder else len(list(Place(home(), name).slurm.glob("*_submitted.pkl"))),
         "nodes": _nodes(cells, running),
         "stale": list(changed),
         "changed": changed,
@@ -67,6 +70,9 @@ def status_text(status: dict[str, Any]) -> str:
         f"swept now by {status['swept_by']}" if status["swept_by"] else "not being swept now",
     ]
     lines += [f"running: {label}" for label in status["running"]]
+    lines += [f"waiting in the queue: {label}" for label in status["waiting"]]
+    if left := status["left"]:
+        lines.append(f"jobs in SLURM, of a sweep that was killed: {left}; sweep again to hear them")
     lines += _nodes_text(status["nodes"])
     lines += [f"failed: {name}: {reason}" for name, reason in status["failed"].items()]
     stale: dict[str, list[str]] = {}

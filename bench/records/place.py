@@ -1,6 +1,7 @@
 """Where the records of a study lie, and who may write them."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import TextIO
 
 from bench.errors import BenchError
+
+QUEUE = "queue"
+"""In place of a machine's name: a trial waits for one."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,11 @@ class Place:
         return self.root / "samples"
 
     @property
+    def slurm(self) -> Path:
+        """What passes between a sweep and its jobs in SLURM's queue."""
+        return self.root / "slurm"
+
+    @property
     def lock(self) -> Path:
         return self.root / "lock"
 
@@ -60,7 +69,7 @@ def one_at_a_time(home: Path) -> Iterator[None]:
     """Lets one process of a home make the databases: two at once get in each other's way."""
     home.mkdir(parents=True, exist_ok=True)
     with _opened(home / "lock") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        _lock(file, fcntl.LOCK_EX)
         yield
 
 
@@ -69,6 +78,20 @@ def _opened(lock: Path) -> TextIO:
         return open(lock, "a+", encoding="utf-8")
     except IsADirectoryError:
         raise BenchError(f"{lock}: is a folder, and bench's lock belongs there. Move it.") from None
+
+
+def _lock(file: TextIO, how: int) -> None:
+    """Locks a file. Raises BlockingIOError, and BenchError where its folder knows no locks."""
+    try:
+        fcntl.flock(file, how)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+        raise BenchError(
+            f"{file.name}: this folder's file system has no file locks, and nothing else keeps two "
+            "sweeps from writing the same records. Put BENCH_HOME on another one, or have it "
+            "mounted with locks (Lustre: -o flock)."
+        ) from None
 
 
 @contextlib.contextmanager
@@ -80,7 +103,7 @@ def study_lock(place: Place) -> Iterator[Callable[[Iterable[str]], None]]:
     place.root.mkdir(parents=True, exist_ok=True)
     with _opened(place.lock) as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder, _ = lock_holder(place)
             raise BenchError(

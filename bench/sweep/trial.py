@@ -23,6 +23,7 @@ from bench.data.benchmark import Benchmark, open_benchmark
 from bench.data.degrade import imresize
 from bench.data.images import write_image
 from bench.data.pixels import Image, Input, as_rgb
+from bench.data.roots import databases
 from bench.errors import BenchError, Diverged, disk_is_full
 from bench.measure.assess import able, assess, unmarked
 from bench.measure.evaluate import Evaluated, Restore, evaluate, rows_of, used
@@ -131,7 +132,7 @@ def _train_and_measure(job: Job, result: Result) -> Iterator[Event]:
     """Goes through the scales: trains, measures the objectives, then all that is reported."""
     study = job.study
     device = choose_device(study.train.device if study.train else "auto")
-    store = ScoreStore(job.store / "scores.db")
+    store = ScoreStore(databases(job.store) / "scores.db")
     metrics = [*(study.select.objectives if study.select else ()), *study.evaluate.metrics]
     with Meter(metrics, device=str(device), workers=job.workers, store=store) as meter:
         result.unavailable = {

@@ -1,8 +1,10 @@
 """The executor that a user names."""
 
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
 from bench.errors import BenchError, unknown
+from bench.study.fields import Study
 from bench.sweep.driver import default_workers
 from bench.sweep.executors import Executor, run_job
 from bench.sweep.executors.local import LocalExecutor
@@ -11,11 +13,17 @@ NEEDS = {"local": "bench", "ray": "ray", "slurm": "submitit"}
 """Name -> the package that it needs."""
 
 
-def make_executor(word: str, workers: int | None = None) -> Executor:
+def make_executor(
+    word: str,
+    workers: int | None,
+    study: Study,
+    note: Callable[[str], None],
+    slurm: Sequence[str] = (),
+) -> Executor:
     """Returns the executor of a word: local, ray, ray:ADDRESS or slurm.
 
-    workers: jobs at a time, at most. Raises BenchError for an unknown word, and for a package that
-    is not installed.
+    workers: jobs at a time, at most. slurm: "key=value" of sbatch. Raises BenchError for an unknown
+    word, and for a package that is not installed.
     """
     name, colon, address = word.partition(":")
     if name not in NEEDS:
@@ -26,8 +34,14 @@ def make_executor(word: str, workers: int | None = None) -> Executor:
         raise BenchError(
             f"--executor {name}: {NEEDS[name]} is not installed. pip install 'bench[{name}]'"
         )
+    if slurm and name != "slurm":
+        raise BenchError(f"--slurm {slurm[0]}: is told to SLURM alone. Add --executor slurm.")
     if name == "ray":
         from bench.sweep.executors.ray import RayExecutor
 
         return RayExecutor(address, workers)
+    if name == "slurm":
+        from bench.sweep.executors.slurm import slurm_executor
+
+        return slurm_executor(study, workers, slurm, note)
     return LocalExecutor(workers or default_workers(), run_job)
