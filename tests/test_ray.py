@@ -3,6 +3,7 @@
 import contextlib
 import importlib.metadata
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -21,6 +22,7 @@ from bench.api import run_study  # noqa: E402
 from bench.data.roots import home  # noqa: E402
 from bench.errors import BenchError  # noqa: E402
 from bench.look.check import load_study  # noqa: E402
+from bench.look.status import study_status  # noqa: E402
 from bench.study.resources import Needs  # noqa: E402
 from bench.sweep.executors import machines  # noqa: E402
 from bench.sweep.executors.ray import RayExecutor  # noqa: E402
@@ -111,7 +113,7 @@ def job_of(world: Path, methods: str, needs: Needs = ONE_CORE, **sections: str) 
     )  # fmt: skip
 
 
-def training(world: Path) -> list[int]:
+def training() -> list[int]:
     """Process ids of Ray's workers that run a job."""
     names = {p: (p / "cmdline").read_bytes() for p in Path("/proc").glob("[0-9]*") if mine(p)}
     return [int(p.name) for p, name in names.items() if name.startswith(b"ray::shift")]
@@ -170,7 +172,7 @@ def test_a_cancelled_job_ends_with_its_process_and_says_nothing_more(
         handle = executor.submit(job_of(world, SHIFT, train=SLOW))
         kit.until(lambda: any(isinstance(e, Begun) for _, e in executor.events(0.2)))
         executor.cancel(handle)
-        kit.until(lambda: not training(world))
+        kit.until(lambda: not training())
         assert list(executor.events(0.5)) == []
     finally:
         (world / "hold").unlink()
@@ -234,6 +236,39 @@ def test_a_machine_without_the_home_or_with_other_data(
     finally:
         cluster.remove_node(c)
         cluster.remove_node(d)
+
+
+def test_status_shows_machines_and_a_killed_driver_takes_its_jobs_along(
+    cluster: Cluster, world: Path, bench_home: Path
+):
+    kit.write_study(world, SHIFT, budget="{trials: 2, sampler: random}")
+    command = ("sweep", "tiny.yaml", "--executor", f"ray:{cluster.address}")
+    (world / "hold").touch()
+    try:
+        driver = kit.commands().start(world, *command, home=bench_home)
+        kit.until(lambda: running_on() == {"a", "b"}, "two jobs")
+        (told,) = (
+            kit.commands().run(world, "status", "tiny", home=bench_home).out.splitlines()[-2:-1]
+        )
+        assert re.fullmatch(r"machine [ab]: 0 recorded, running shift t00[01] \(.*\)", told)
+        assert len(training()) == 2
+        driver.kill()
+        driver.wait()
+        kit.until(lambda: not training(), "their end")
+    finally:
+        (world / "hold").unlink()
+    done = kit.commands().run(world, *command, home=bench_home)
+    assert done.status == 0, done.err
+    assert "2 trials to do" in done.err
+    cells = kit.cells(bench_home)
+    assert {cell["state"] for cell in cells.values()} == {"complete"} and len(cells) == 2
+    assert list(bench_home.glob(".cluster-*")) == []  # the probe of the killed one too
+
+
+def running_on() -> set[str]:
+    with contextlib.suppress(BenchError):
+        return {name for name, node in study_status("tiny")["nodes"].items() if node["running"]}
+    return set()
 
 
 @pytest.mark.filterwarnings("ignore")  # MLflow's own

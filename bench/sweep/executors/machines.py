@@ -175,10 +175,9 @@ class Machines:
         """How many jobs of such needs they can run at once."""
         return sum(machine.room(needs) for machine in self.fit.values())
 
-    @property
-    def has_gpus(self) -> bool:
-        """Whether any has."""
-        return any(machine.resources.get("GPU") for machine in self.fit.values())
+    def most(self, resource: str) -> float:
+        """How much of "GPU" or "memory" the largest of them has."""
+        return max((m.resources.get(resource, 0.0) for m in self.fit.values()), default=0.0)
 
     def __str__(self) -> str:
         left_out = [f"left out: {why}" for why in self.left_out.values()]

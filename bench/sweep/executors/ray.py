@@ -5,7 +5,9 @@ two attempts in one stream, and attempts are the driver's business.
 """
 
 import contextlib
+import math
 import os
+import platform
 import secrets
 import shutil
 import time
@@ -51,6 +53,7 @@ class RayExecutor:
         self._running: dict[Handle, Running] = {}
         self._next = 0
         self._needs = Needs()
+        self._had_room = -math.inf
         self._notes: list[str] = []
         self._keeper: Any = None
         self._theirs = ray.is_initialized()
@@ -78,25 +81,39 @@ class RayExecutor:
         return self._next
 
     def _filled(self, job: Job) -> Needs:
-        """A job's needs: what a study leaves open of GPUs is one, if it and the cluster use any."""
+        """A job's needs, with what its study leaves open.
+
+        Of GPUs one, if the study and the cluster use any; of memory no more than a machine has, for
+        a trial like it has run.
+        """
+        needs, said = job.needs, job.study.resources
         on_cpu = job.study.train is not None and job.study.train.device == "cpu"
-        one = float(self._machines.has_gpus and not on_cpu)
-        return job.needs if job.needs.gpus is not None else job.needs._replace(gpus=one)
+        if needs.gpus is None:
+            needs = needs._replace(gpus=float(self._machines.most("GPU") > 0 and not on_cpu))
+        if said.memory is None:
+            needs = needs._replace(memory=min(needs.memory, int(self._machines.most("memory"))))
+        return needs
 
     def _wait_for_room(self, needs: Needs) -> None:
         """Raises BenchError where no machine has room; at once if none ever had."""
-        end = time.monotonic() + (PATIENCE if self._next else 0)
         self._machines.look()
-        while not self._machines.room(needs):
-            if time.monotonic() >= end:
-                memory = f", {needs.memory / 1e9:.3g} GB" if needs.memory else ""
-                asked = f"{needs.cpus} CPUs, {needs.gpus:g} GPUs{memory}"
-                raise BenchError(
-                    f"no machine of the cluster has room for a job of {asked}:\n{self._machines}\n"
-                    "Ask for less in the study's `resources`, or add a machine."
-                )
+        while not self._has_room(needs):
             time.sleep(LOOK_EVERY)
             self._machines.look()
+
+    def _has_room(self, needs: Needs) -> bool:
+        """Whether any machine has. Raises BenchError if none has for too long."""
+        now = time.monotonic()
+        if self._machines.room(needs):
+            self._had_room = now
+        elif now - self._had_room > PATIENCE:
+            memory = f", {needs.memory / 1e9:.3g} GB" if needs.memory else ""
+            asked = f"{needs.cpus} CPUs, {needs.gpus:g} GPUs{memory}"
+            raise BenchError(
+                f"no machine of the cluster has room for a job of {asked}:\n{self._machines}\n"
+                "Ask for less in the study's `resources`, or add a machine."
+            )
+        return self._had_room == now
 
     def _start(self, job: Job, needs: Needs) -> Any:
         others = ",".join(self._machines.left_out)
@@ -123,6 +140,7 @@ class RayExecutor:
     def events(self, timeout: float) -> Iterator[tuple[Handle, Event]]:
         """Yields what has come within `timeout` seconds."""
         self._machines.look()
+        self._has_room(self._needs)
         handles = {running.stream: handle for handle, running in self._running.items()}
         ready, _ = ray.wait(list(handles), num_returns=1, timeout=timeout)
         if ready:
@@ -185,8 +203,12 @@ class RayExecutor:
 
 def _origin() -> Origin:
     """This process's surroundings, with a probe in the home for others to see."""
-    probe = f".cluster-{secrets.token_hex(8)}"
+    ours = f".cluster-{platform.node()}-"
     home().mkdir(parents=True, exist_ok=True)
+    for old in home().glob(f"{ours}*-*"):  # of a driver that was killed
+        if not Path("/proc", old.name.removeprefix(ours).split("-")[0]).exists():
+            old.unlink(missing_ok=True)
+    probe = f"{ours}{os.getpid()}-{secrets.token_hex(8)}"
     (home() / probe).touch()
     return Origin(Path.cwd(), home(), probe, data_root().absolute(), weights_root().absolute())
 
