@@ -158,7 +158,7 @@ def test_a_worker_that_dies_is_lost_and_a_program_that_fails_has_a_result(
 def test_what_no_machine_has_is_an_error_at_once(executor: RayExecutor, world: Path):
     began = time.monotonic()
     with pytest.raises(BenchError) as caught:
-        executor.submit(job_of(world, SHIFT, Needs(cpus=8, gpus=0.5, memory=10**13)))
+        executor.submit(job_of(world, SHIFT, Needs(8, 0.5, 10**13), resources="{memory: 10 TB}"))
     assert time.monotonic() - began < 5
     text = str(caught.value)
     assert "8 CPUs, 0.5 GPUs, 1e+04 GB" in text and "a: 1 CPUs, 0 GPUs" in text
