@@ -1,6 +1,7 @@
 """The page's server: what it does, and the promises of docs/web.md, each held here."""
 
 import asyncio
+import errno
 import io
 import json
 import os
@@ -25,6 +26,7 @@ import PIL.ImageCms
 import pytest
 from conftest import smooth
 from kit import commands, make_world, until, write_study
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from bench.look.clean import clean
@@ -35,7 +37,8 @@ from bench.sweep.executors.local import LocalExecutor
 from bench.web import desk as desk_module
 from bench.web.app import _states, make_app
 from bench.web.catalogue import Catalogue
-from bench.web.desk import LIMITS, Desk
+from bench.web.desk import LIMITS, Desk, Refused
+from bench.web.pictures import _write
 from bench.web.reading import read_upload
 from bench.web.work import Found, Job, Said, run, said_by
 
@@ -229,6 +232,7 @@ def test_unknown_rows_scales_and_pictures_are_named(site: Site) -> None:
         ([picture], "published:fsrcnn", 2, 422, "not on this machine"),
         ([picture], BICUBIC, 99, 422, "from 1 to 8"),
         (["nothing"], BICUBIC, 2, 404, "no such picture"),
+        ([picture], BICUBIC, True, 422, "valid integer"),
     ):
         answer = site.want(pictures, [row], scale)
         assert (answer.status_code, words in answer.json()["detail"]) == (status, True), answer.text
@@ -501,6 +505,33 @@ def test_a_body_is_counted_while_it_comes(site: Site, monkeypatch: pytest.Monkey
     assert site.ask("POST", "/api/pictures", content=b"").status_code == 400
     kept = {p.name for p in (shelf(site.home) / "pictures").iterdir()}
     assert kept == {picture["id"]}  # nothing of the others is left
+
+
+def test_an_upload_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.web.pictures.UPLOAD", 0.05)
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    request = Request({"type": "http", "headers": []}, receive)  # type: ignore[arg-type]
+    with pytest.raises(Refused, match="longer than") as error:
+        asyncio.run(_write(request, tmp_path / "upload"))
+    assert error.value.status == 408 and list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = site.drop(png(PHOTO))
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "file")
+
+    monkeypatch.setattr("bench.web.work.write_bands", full)
+    result = site.enhanced(picture)
+    assert (result["state"], result["reason"][:17]) == ("failed", "The disk is full.")
+    monkeypatch.setattr(Path, "mkdir", full)
+    answer = site.ask("POST", "/api/pictures", content=png(PHOTO))
+    assert answer.status_code == 507 and "Make room" in answer.json()["detail"]
 
 
 def test_a_request_that_is_no_upload_is_small(site: Site) -> None:

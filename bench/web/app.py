@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
+from bench.errors import disk_is_full
 from bench.web import pictures, studies
 from bench.web.catalogue import Catalogue
 from bench.web.describe import describe
@@ -51,8 +53,10 @@ def make_app(desk: Desk, catalogue: Catalogue, hosts: frozenset[str], token: str
         yield
         cleaning.cancel()
 
+    told = {"application/json": {"schema": Problem.model_json_schema()}}
     errors: dict[int | str, dict[str, Any]] = {
-        status: {"model": Problem} for status in (400, 401, 403, 404, 409, 411, 413, 421, 422, 429)
+        status: {"description": HTTPStatus(status).phrase, "content": told}
+        for status in (400, 401, 403, 404, 408, 409, 413, 421, 422, 429, 507)
     }
     app = FastAPI(
         title="bench web", version=catalogue.version, description=DESCRIPTION, docs_url=None,
@@ -134,6 +138,12 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(Refused)
     def refused(request: Request, error: Refused) -> JSONResponse:
         return JSONResponse({"detail": error.detail}, error.status)
+
+    @app.exception_handler(OSError)
+    def refused_by_the_disk(request: Request, error: OSError) -> JSONResponse:
+        if not disk_is_full(error):
+            raise error
+        return JSONResponse({"detail": "The disk is full. Make room, and try again."}, 507)
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -87,7 +87,7 @@ class Desk:
         with self._lock:
             running, waiting = self._queue.items()
             places = {item.owner: k for k, item in enumerate(waiting, 1)}
-            left = {item.owner: _left(item) for item in running}
+            left = {item.owner: self._left(item) for item in running}
             results: dict[str, list[Result]] = {}
             for result in self._results.values():
                 told = {"place": places.get(result.id), "left": left.get(result.id)}
@@ -98,11 +98,21 @@ class Desk:
                 p.model_copy(update={"results": results.get(p.id, [])})
                 for p in reversed(self._pictures.values())
             ]
-            times = [*map(_left, running), *(item.expected for item in waiting)]
+            times = [*map(self._left, running), *(item.expected for item in waiting)]
             known = [t for t in times if t is not None]
             total = sum(known) if len(known) == len(times) else None
             queue = QueueState(waiting=len(waiting), running=len(running), left=total)
             return State(pictures=pictures, queue=queue)
+
+    def _left(self, item: Item) -> float | None:
+        """Seconds: by the last time that the row took, else by how far this one is."""
+        now = time.monotonic() - (item.began or 0.0)
+        if item.expected is not None:
+            return max(0.0, item.expected - now)
+        result = self._results.get(item.owner)
+        if result is None or not 0.1 < result.part < 1:
+            return None
+        return now * (1 - result.part) / result.part
 
     def picture(self, ident: str) -> Picture:
         """Returns one with its results. Raises Refused."""
@@ -504,7 +514,8 @@ class Desk:
 
     def _save(self, item: Picture | Result) -> None:
         kind = "pictures" if isinstance(item, Picture) else "results"
-        with whole(self._folder(kind, item.id) / RECORD) as file:
+        path = self._folder(kind, item.id) / RECORD
+        with contextlib.suppress(OSError), whole(path) as file:  # full: it lives with the server
             file.write(item.model_dump_json().encode())
 
     def _change(self) -> None:
@@ -519,12 +530,6 @@ class Desk:
         if ident not in self._results:
             raise Refused(404, "There is no such result here any more.")
         return self._results[ident]
-
-
-def _left(item: Item) -> float | None:
-    if item.expected is None or item.began is None:
-        return item.expected
-    return max(0.0, item.expected - (time.monotonic() - item.began))
 
 
 def _cut_off(picture: Picture) -> Picture:

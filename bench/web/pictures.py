@@ -1,5 +1,6 @@
 """Routes of pictures and results: given, wanted, shown, taken home."""
 
+import asyncio
 import io
 import json
 import re
@@ -18,6 +19,8 @@ from bench.web.shapes import Cancelled, Features, Picture, Removed, Result, Want
 
 router = APIRouter(prefix="/api", tags=["pictures"])
 CHUNK = 1 << 18
+UPLOAD = 300.0
+"""Seconds that it may take."""
 KEEP = "private, max-age=3600, immutable"
 """A picture of an id never changes; that of an original may, and has another address then."""
 
@@ -70,17 +73,21 @@ async def _write(request: Request, path: Path) -> None:
         raise _too_large()
     taken = 0
     try:
-        with path.open("wb") as file:
-            async for chunk in request.stream():
-                taken += len(chunk)
-                if taken > LIMITS.bytes:
-                    raise _too_large()
-                file.write(chunk)
+        async with asyncio.timeout(UPLOAD):
+            with path.open("wb") as file:
+                async for chunk in request.stream():
+                    taken += len(chunk)
+                    if taken > LIMITS.bytes:
+                        raise _too_large()
+                    file.write(chunk)
         if not taken:
             raise Refused(400, "The body is empty. Send the bytes of one picture.")
     except ClientDisconnect:
         path.unlink(missing_ok=True)
         raise Refused(400, "The upload was broken off.") from None
+    except TimeoutError:
+        path.unlink(missing_ok=True)
+        raise Refused(408, f"The upload took longer than {UPLOAD:.0f} s.") from None
     except Refused:
         path.unlink(missing_ok=True)
         raise

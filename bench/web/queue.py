@@ -3,6 +3,7 @@
 import itertools
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,16 +97,32 @@ class Queue:
     def _work(self) -> None:
         try:
             self._warm_up()
-            while (steps := self._next()) is not None:
-                stopped, begun = steps
-                for handle in stopped:
-                    self._executor.cancel(handle)
-                for item, job in begun:  # may take seconds: never while others wait for the lock
-                    item.handle = self._executor.submit(job)
-                for handle, event in list(self._executor.events(LISTEN)):
-                    self._hear(handle, event)
+            while not self._closed:
+                try:
+                    self._serve()
+                except Exception:  # our own mistake costs what runs, not the page
+                    traceback.print_exc()
+                    self._give_up()
         finally:
             self._executor.close()
+
+    def _serve(self) -> None:
+        while (steps := self._next()) is not None:
+            stopped, begun = steps
+            for handle in stopped:
+                self._executor.cancel(handle)
+            for item, job in begun:  # may take seconds: never while others wait for the lock
+                item.handle = self._executor.submit(job)
+            for handle, event in list(self._executor.events(LISTEN)):
+                self._hear(handle, event)
+
+    def _give_up(self) -> None:
+        with self._lock:
+            given_up, self._running = self._running, []
+            for item in given_up:
+                self._executor.cancel(item.handle)
+                item.ended("A mistake of bench's own: its log says more.")
+            self._changed()
 
     def _warm_up(self) -> None:
         """Waits until the server that workers are forked from has loaded what they need."""

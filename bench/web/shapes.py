@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 
 class Score(BaseModel):
@@ -149,6 +149,8 @@ class About(BaseModel):
 
 class Wanted(BaseModel):
     """Which results to make: every row of every picture."""
+
+    model_config = ConfigDict(strict=True)
 
     pictures: list[str]
     rows: list[str]

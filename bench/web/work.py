@@ -22,7 +22,7 @@ from bench.data.benchmark import open_benchmark
 from bench.data.images import read_image, write_image
 from bench.data.pixels import Image
 from bench.data.png import write_bands
-from bench.errors import BenchError
+from bench.errors import BenchError, disk_is_full
 from bench.measure.meter import Meter
 from bench.measure.metrics import metric, viqet
 from bench.measure.protocol import default_protocol, usual_protocol
@@ -113,6 +113,8 @@ def said_by(job: Job) -> Iterator[Said]:
     except Exception as error:
         if memory_is_short(error):
             yield Ended("It needs more memory than a picture may take here.")
+        elif disk_is_full(error):
+            yield Ended("The disk is full. Make room, and ask again.")
         else:
             traceback.print_exc()
             yield Ended(f"A mistake of bench's own: {type(error).__name__}. Its log says more.")
