@@ -31,7 +31,7 @@ from bench.report.rows import choose_rows, trial_label
 from bench.report.scores import by_trial, cell_values, metric_title
 from bench.study.fields import Study
 from bench.sweep.identity import git_state
-from bench.sweep.rows import kind_of, scales_of
+from bench.sweep.rows import check_row_weights, kind_of, scales_of
 from bench.train.loop import choose_device
 from bench.web import shapes
 from bench.web.work import NO_REFERENCE, REFERENCE
@@ -139,9 +139,9 @@ def _classical() -> Iterator[shapes.Row]:
 @cache
 def _published() -> dict[str, tuple[str, dict[int | None, str]]]:
     """Name -> (the method's path, scale -> entry); of a name that several methods know, the one
-    that states it itself."""
+    whose paper it is of."""
     found: dict[str, tuple[str, dict[int | None, str]]] = {}
-    for path, cls in sorted(_methods(), key=lambda item: "published" not in vars(item[1])):
+    for path, cls in sorted(_methods(), key=_borrows):
         for entry in cls.published:
             name, _, scale = entry.partition("_x")
             if found.setdefault(name, (path, {}))[0] == path:
@@ -149,12 +149,19 @@ def _published() -> dict[str, tuple[str, dict[int | None, str]]]:
     return found
 
 
+def _borrows(item: tuple[str, type[Method]]) -> bool:
+    """Whether a method takes the weights of another one, whose module they are called after."""
+    module = item[0].split(".")[1]
+    own = "published" in vars(item[1])
+    return not (own and any(name.startswith(module) for name in item[1].published))
+
+
 def _published_row(name: str) -> shapes.Row:
     path, files = _published()[name]
     cls = find_method(path)
     missing = {scale: why_not(entry, cls.published) for scale, entry in files.items()}
     here = [scale for scale, why in missing.items() if why is None] or list(files)
-    scales = [s for scale in here for s in ([scale] if scale else _scales_of(cls))]
+    scales = [s for scale in here for s in ([scale] if scale else _scales_of(cls, files[scale]))]
     why = next(iter(missing.values())) if all(missing.values()) else None
     return shapes.Row(
         id=PUBLISHED + name, name=name, group="published", scales=sorted(set(scales)),
@@ -162,12 +169,25 @@ def _published_row(name: str) -> shapes.Row:
     )  # fmt: skip
 
 
-def _scales_of(cls: type[Method]) -> list[int]:
-    """Of weights whose name tells none: those of a method for several, or its default."""
+def _scales_of(cls: type[Method], entry: str) -> list[int]:
+    """Of weights whose name tells none: those that they fit, or the method's default."""
     parameters = inspect.signature(cls.__init__).parameters
     if cls.takes_scales():
         return list(parameters["scales"].default or SCALES)
-    return [parameters["scale"].default] if "scale" in parameters else [1]
+    if "scale" not in parameters:
+        return [1]
+    fitting = [scale for scale in SCALES if _fits(cls, entry, scale)]
+    return fitting or [parameters["scale"].default]
+
+
+def _fits(cls: type[Method], entry: str, scale: int) -> bool:
+    try:
+        with torch.device("meta"):
+            method = build_method(cls, {}, scale)
+        check_row_weights(method, PUBLISHED + entry, scale, swept=False)
+    except BenchError:
+        return False
+    return True
 
 
 # --- what sweeps have trained ---------------------------------------------------------------------
