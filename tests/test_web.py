@@ -259,6 +259,18 @@ def test_waiting_and_running_results_are_cancelled_and_ended_ones_removed(site: 
     assert site.enhanced(picture)["state"] == "done"  # asked for again it is made
 
 
+def test_the_time_left_is_told_once_a_row_has_run(site: Site) -> None:
+    first, second = (site.drop(png(smooth(40, side, 1))) for side in (48, 96))
+    took = time.monotonic()
+    site.enhanced(first)
+    took = time.monotonic() - took
+    site.executor.hold = True
+    site.want([second["id"]], [BICUBIC])
+    queue_ = site.get("/api/state").json()["queue"]
+    assert queue_["waiting"] + queue_["running"] == 1  # what nobody waits for does not count
+    assert 0 < queue_["left"] <= 2 * took  # twice the pixels
+
+
 def test_features_of_viqet_come_when_they_are_asked_for(site: Site) -> None:
     result = site.enhanced(site.drop(png(PHOTO)))
     path = f"/api/results/{result['id']}/viqet"
@@ -604,7 +616,14 @@ def test_a_picture_that_breaks_the_decoder_costs_one_job(bench_home: Path) -> No
             job = Harm(what=what, memory=2**28)
             with site.desk._lock:
                 site.desk._queue.add(
-                    0, what, lambda job=job: job, limit=limit, heard=said.append, ended=said.append
+                    0,
+                    what,
+                    lambda job=job: job,
+                    kind=what,
+                    size=lambda: 0,
+                    limit=limit,
+                    heard=said.append,
+                    ended=said.append,
                 )
         assert site.get("/api/state").json()["queue"]["waiting"] >= 3  # it answers meanwhile
         until(lambda: len(said) == 5)
@@ -802,6 +821,17 @@ def test_what_a_sweep_has_trained_is_a_row_the_best_first(studies: Site) -> None
     assert result["state"] == "done", result["reason"]
     assert result["provenance"]["command"].startswith("bench restore tiny/shift-t000-s0 ")
     assert len(result["provenance"]["weights_digest"]) == 32
+
+
+@pytest.mark.data
+def test_published_weights_are_offered_at_the_scales_that_they_fit(
+    weights_root: Path, bench_home: Path
+) -> None:
+    rows = {row.id: row for row in Catalogue(bench_home).rows()}
+    scales = {name: rows[f"published:{name}"].scales for name in ("carn_m", "fsrcnn", "zero_dce")}
+    assert scales == {"carn_m": [2, 3, 4], "fsrcnn": [2, 3, 4], "zero_dce": [1]}
+    assert rows["published:esrgan"].scales == [4]
+    assert "bench fetch esrgan" in (rows["published:esrgan"].missing or "")
 
 
 def test_studies_are_listed_and_their_galleries_shown(studies: Site, swept: Path) -> None:

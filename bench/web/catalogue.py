@@ -57,7 +57,11 @@ class Catalogue:
             state = _state_of(self._home)
             if self._trained[0] != state:
                 self._trained = (state, list(_trained(self._home)))
-            return [*self._trained[1], *_fixed()]
+            return [*self._trained[1], *_classical(), *self._published]
+
+    @cached_property
+    def _published(self) -> list[shapes.Row]:
+        return [_published_row(name) for name in _published()]
 
     def row(self, ident: str) -> shapes.Row | None:
         return next((row for row in self.rows() if row.id == ident), None)
@@ -69,7 +73,11 @@ class Catalogue:
 
     def sets(self) -> list[shapes.Set]:
         """Returns the benchmark sets of pictures that are on this machine."""
-        return list(_sets())
+        return self._sets
+
+    @cached_property
+    def _sets(self) -> list[shapes.Set]:
+        return [found for name, entry in DATASETS.items() if (found := _set(name, entry))]
 
     def metrics(self) -> list[shapes.Metric]:
         return [shown_metric(name) for name in NO_REFERENCE + REFERENCE]
@@ -104,11 +112,6 @@ def shown_metric(name: str, exact: str = "") -> shapes.Metric:
 # --- methods without training, and published weights ----------------------------------------------
 
 
-@cache
-def _fixed() -> list[shapes.Row]:
-    return [*_classical(), *map(_published_row, _published())]
-
-
 def _methods() -> Iterator[tuple[str, type[Method]]]:
     """Those that make pictures of RGB pictures."""
     for path in known_methods():
@@ -117,7 +120,8 @@ def _methods() -> Iterator[tuple[str, type[Method]]]:
             yield path, cls
 
 
-def _classical() -> Iterator[shapes.Row]:
+@cache
+def _classical() -> list[shapes.Row]:
     """Methods with nothing to train and no weights; bicubic first, it is what all are held to."""
     found = []
     for path, cls in _methods():
@@ -133,7 +137,7 @@ def _classical() -> Iterator[shapes.Row]:
         found.append(
             shapes.Row(id=path, name=name, group="classical", scales=scales, told=cls.paper)
         )
-    yield from sorted(found, key=lambda row: row.name != "bicubic")
+    return sorted(found, key=lambda row: row.name != "bicubic")
 
 
 @cache
@@ -256,11 +260,6 @@ def _table(row: TableRow) -> Iterator[shapes.TableValue]:
 
 
 # --- benchmark sets -------------------------------------------------------------------------------
-
-
-@cache
-def _sets() -> tuple[shapes.Set, ...]:
-    return tuple(found for name, entry in DATASETS.items() if (found := _set(name, entry)))
 
 
 def _set(name: str, entry: Dataset) -> shapes.Set | None:

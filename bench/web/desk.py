@@ -7,7 +7,6 @@ import contextlib
 import json
 import secrets
 import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -48,6 +47,8 @@ LIMITS = Limits(bytes=64_000_000, pixels=50_000_000, pictures=50, result_pixels=
 WAITING = 500
 """Jobs that may wait."""
 KEPT = timedelta(days=1)
+FIRST, NEXT, BESIDES = range(3)
+"""Ranks of jobs: reading, making what is wanted, and what nobody waits for."""
 READING, RESTORING, SCORING = 60.0, 1800.0, 300.0
 """Seconds that a job may take."""
 
@@ -72,8 +73,6 @@ class Desk:
         self._results: dict[str, Result] = {}
         self._features: dict[str, Features] = {}
         self._incoming: set[str] = set()
-        self._paces: dict[tuple[str, int], float] = {}
-        """Seconds for each pixel of the input, by row and scale, as seen last."""
         self._queue = Queue(executor, self._lock, self._change)
         self._load()
 
@@ -98,21 +97,23 @@ class Desk:
                 p.model_copy(update={"results": results.get(p.id, [])})
                 for p in reversed(self._pictures.values())
             ]
-            times = [*map(self._left, running), *(item.expected for item in waiting)]
+            wanted = [item for item in (*running, *waiting) if item.rank < BESIDES]
+            times = [self._left(item) for item in wanted]
             known = [t for t in times if t is not None]
-            total = sum(known) if len(known) == len(times) else None
-            queue = QueueState(waiting=len(waiting), running=len(running), left=total)
+            queue = QueueState(
+                waiting=sum(item.rank < BESIDES for item in waiting),
+                running=sum(item.rank < BESIDES for item in running),
+                left=sum(known) if len(known) == len(times) else None,
+            )
             return State(pictures=pictures, queue=queue)
 
     def _left(self, item: Item) -> float | None:
-        """Seconds: by the last time that the row took, else by how far this one is."""
-        now = time.monotonic() - (item.began or 0.0)
-        if item.expected is not None:
-            return max(0.0, item.expected - now)
         result = self._results.get(item.owner)
-        if result is None or not 0.1 < result.part < 1:
-            return None
-        return now * (1 - result.part) / result.part
+        return self._queue.left(item, result.part if result else 0.0)
+
+    def _pixels(self, ident: str) -> int:
+        picture = self._pictures[ident]
+        return (picture.width or 0) * (picture.height or 0)
 
     def picture(self, ident: str) -> Picture:
         """Returns one with its results. Raises Refused."""
@@ -173,8 +174,10 @@ class Desk:
             upload=folder / "upload", image=folder / "image.png", small=folder / "small.png",
             pixels=LIMITS.pixels,
         )  # fmt: skip
+        size = job.upload.stat().st_size
         self._queue.add(
-            0, ident, lambda: job, limit=READING, heard=lambda said: self._hear(ident, said),
+            FIRST, ident, lambda: job, kind="reading", size=lambda: size, limit=READING,
+            heard=lambda said: self._hear(ident, said),
             ended=lambda reason: self._has_read(ident, reason),
         )  # fmt: skip
         self._change()
@@ -210,8 +213,8 @@ class Desk:
         source = self._folder("pictures", ident) / "image.png"
         job = Rate(source=source, original=None, dataset=picture.set, scale=picture.scale or 1)
         self._queue.add(
-            2, ident, lambda: job, limit=SCORING, heard=lambda said: self._hear(ident, said),
-            ended=lambda reason: None, expected=2.0,
+            BESIDES, ident, lambda: job, kind="scoring", size=lambda: self._pixels(ident),
+            limit=SCORING, heard=lambda said: self._hear(ident, said), ended=lambda reason: None,
         )  # fmt: skip
 
     def take(self, name: str, index: int, scale: int) -> Picture:
@@ -238,7 +241,8 @@ class Desk:
                 small=folder / "small.png", original=folder / "original.png",
             )  # fmt: skip
             self._queue.add(
-                0, ident, lambda: job, limit=READING, heard=lambda said: self._hear(ident, said),
+                FIRST, ident, lambda: job, kind="taking", size=lambda: 1, limit=READING,
+                heard=lambda said: self._hear(ident, said),
                 ended=lambda reason: self._has_read(ident, reason),
             )  # fmt: skip
             self._change()
@@ -265,9 +269,10 @@ class Desk:
                 if isinstance(said, Found):
                     self._hear(ident, Found({"original": said.facts}))
 
+            size = job.upload.stat().st_size
             self._queue.add(
-                0, ident, lambda: job, limit=READING, heard=heard,
-                ended=lambda reason: self._has_original(ident, reason),
+                FIRST, ident, lambda: job, kind="reading", size=lambda: size, limit=READING,
+                heard=heard, ended=lambda reason: self._has_original(ident, reason),
             )  # fmt: skip
             self._set(picture, original_reason="It is being read.")
             return self.picture(ident)
@@ -287,7 +292,8 @@ class Desk:
             source=source, original=original, dataset=None, scale=result.scale, metrics=REFERENCE
         )
         self._queue.add(
-            1, result.id, lambda: job, limit=SCORING,
+            NEXT, result.id, lambda: job, kind="comparing",
+            size=lambda: self._pixels(result.picture), limit=SCORING,
             heard=lambda said: self._hear_result(result.id, said),
             ended=lambda reason: self._set(self._results[result.id], stage=None),
         )  # fmt: skip
@@ -348,25 +354,11 @@ class Desk:
         folder.mkdir(parents=True, mode=0o700)
         self._results[ident] = result
         self._save(result)
-        pace = self._paces.get((row.id, scale))
-        size = (picture.width or 0) * (picture.height or 0)
-        began: list[float] = []
-
-        def heard(said: Any) -> None:
-            if not began:
-                began.append(time.monotonic())
-            self._hear_result(ident, said)
-
-        def ended(reason: str | None) -> None:
-            if reason is None and began:
-                now = self._pictures[picture.id]
-                pixels = (now.width or 1) * (now.height or 1)
-                self._paces[row.id, scale] = (time.monotonic() - began[0]) / pixels
-            self._has_result(ident, reason)
-
         self._queue.add(
-            1, ident, lambda: self._enhance(ident), limit=RESTORING, heard=heard, ended=ended,
-            expected=pace * size if pace and size else None,
+            NEXT, ident, lambda: self._enhance(ident), kind=f"{row.id} x{scale}",
+            size=lambda: self._pixels(picture.id), limit=RESTORING,
+            heard=lambda said: self._hear_result(ident, said),
+            ended=lambda reason: self._has_result(ident, reason),
         )  # fmt: skip
         return result
 
@@ -467,7 +459,10 @@ class Desk:
                 self._features[ident] = Features(state="failed", reason=reason)
 
         self._features[ident] = Features(state="running")
-        self._queue.add(0, ident, lambda: job, limit=SCORING, heard=heard, ended=ended)
+        self._queue.add(
+            FIRST, ident, lambda: job, kind="features", size=lambda: 1, limit=SCORING, heard=heard,
+            ended=ended,
+        )  # fmt: skip
 
     # --- keeping ----------------------------------------------------------------------------------
 

@@ -32,8 +32,10 @@ class Item:
     """Called with what the worker says, but the end."""
     ended: Callable[[str | None], None] = field(compare=False)
     """Called once, with the reason if it came to nothing; not if it is cancelled."""
-    expected: float | None = field(compare=False, default=None)
-    """Seconds that it will probably take."""
+    kind: str = field(compare=False)
+    """Jobs of one kind take time by their size."""
+    size: Callable[[], int] = field(compare=False)
+    """0 while it is not known."""
     began: float | None = field(compare=False, default=None)
     handle: int = field(compare=False, default=-1)
     cancelled: bool = field(compare=False, default=False)
@@ -52,6 +54,8 @@ class Queue:
         self._waiting: list[Item] = []
         self._running: list[Item] = []
         self._numbers = itertools.count()
+        self._paces: dict[str, float] = {}
+        """Seconds for a size of 1, as the last job of a kind has taken."""
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="queue", daemon=True)
         self._thread.start()
@@ -62,14 +66,15 @@ class Queue:
         owner: str,
         job: Callable[[], Job],
         *,
+        kind: str,
+        size: Callable[[], int],
         limit: float,
         heard: Callable[[Any], None],
         ended: Callable[[str | None], None],
-        expected: float | None = None,
     ) -> None:
         """Puts a job behind those of its rank."""
         with self._lock:
-            item = Item(rank, next(self._numbers), owner, job, limit, heard, ended, expected)
+            item = Item(rank, next(self._numbers), owner, job, limit, heard, ended, kind, size)
             self._waiting.append(item)
             self._waiting.sort()
             self._lock.notify()
@@ -86,6 +91,17 @@ class Queue:
         """Returns what runs and what waits, in order."""
         with self._lock:
             return [i for i in self._running if not i.cancelled], list(self._waiting)
+
+    def left(self, item: Item, part: float = 0.0) -> float | None:
+        """Returns how many seconds a job will take from now on; None if that is not known.
+
+        part: how much of it is done; that tells where no job of its kind has run before.
+        """
+        now = 0.0 if item.began is None else time.monotonic() - item.began
+        size, pace = item.size(), self._paces.get(item.kind)
+        if pace and size:
+            return max(0.0, pace * size - now)
+        return now * (1 - part) / part if 0.1 < part < 1 else None
 
     def close(self) -> None:
         """Kills what runs; what waits is forgotten."""
@@ -172,6 +188,8 @@ class Queue:
             if isinstance(event, Lost):
                 item.ended(f"It broke the worker: {event.reason}.")
             elif isinstance(event, Ended):
+                if event.reason is None and item.began and item.size():
+                    self._paces[item.kind] = (time.monotonic() - item.began) / item.size()
                 item.ended(event.reason)
             else:
                 item.heard(event)
