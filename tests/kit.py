@@ -34,6 +34,9 @@ from bench.data.raw import CAMERAS
 
 BENCH = Path(sys.executable).with_name("bench")
 PATIENCE = 100.0  # seconds, on a machine that does a lot besides
+SERVERS: dict[Path, dict[str, str]] = {}
+"""Home -> the variables that point to its databases on a server; without, they are its files."""
+VARIABLES = {"mlflow.db": "MLFLOW_TRACKING_URI", "optuna.db": "BENCH_OPTUNA_STORAGE"}
 
 METHODS = '''
 """Methods that cost nothing, and methods that go wrong."""
@@ -347,8 +350,9 @@ class Commands:
         folder = world / f"command-{self.count}"
         folder.mkdir()
         (folder / "err").touch()  # it may be looked at before the process has begun
-        environment = {
-            "BENCH_HOME": str(home or world / "home"),
+        home = home or world / "home"
+        environment = SERVERS.get(home, {}) | {
+            "BENCH_HOME": str(home),
             "BENCH_DATA": str(world / "data"),
             "BENCH_WEIGHTS": str(world / "weights"),
         }
@@ -414,8 +418,19 @@ def results(home: Path, study: str = "tiny") -> dict[str, Any]:
 
 
 def _rows(file: Path, query: str, *values: str) -> list[tuple[Any, ...]]:
+    """What a home's mlflow.db or optuna.db answers, or the server that it has instead."""
+    address = SERVERS.get(file.parent, {}).get(VARIABLES.get(file.name, ""), "")
+    if address.startswith("postgresql"):
+        return _rows_of_a_server(address, query, *values)
     with contextlib.closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
         return database.execute(query, values).fetchall()
+
+
+def _rows_of_a_server(address: str, query: str, *values: str) -> list[tuple[Any, ...]]:
+    import psycopg
+
+    with psycopg.connect(address.replace("+psycopg", ""), autocommit=True) as connection:
+        return connection.execute(query.replace("?", "%s"), values or None).fetchall()  # type: ignore[arg-type]
 
 
 @dataclass

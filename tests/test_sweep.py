@@ -183,9 +183,10 @@ import optuna, bench.sweep.driver, bench.sweep.recorder
 def die(*arguments, **more):
     os.kill(os.getpid(), signal.SIGKILL)
 """
+OF_TPE = "when Optuna has chosen and the key is not noted"  # others begin a trial whole
 INSTANTS = {
     "before the first trial": "bench.sweep.recorder.Recorder.reconcile = die",
-    "when Optuna has chosen and the key is not noted": "optuna.Trial.set_user_attr = die",
+    OF_TPE: "optuna.Trial.set_user_attr = die",
     "when a run has begun without a worker": "bench.sweep.driver.LocalExecutor.submit = die",
     "before the record": "bench.sweep.recorder.write_cell = die",
     "after the record": "bench.sweep.recorder.Recorder._finish_run = die",
@@ -197,7 +198,7 @@ FOR_EVERY_SAMPLER = (
     "after the record",
     "when the run has ended and Optuna does not know",
 )
-WHILE_MENDING = "optuna.Study.tell = die"
+WHILE_MENDING = "optuna.storages.RDBStorage.set_trial_state_values = die"
 
 
 @pytest.mark.parametrize("sampler", FOUR)
@@ -206,8 +207,10 @@ def test_a_driver_killed_at_every_instant_loses_and_repeats_nothing(
 ):
     workers = write_four(world, sampler)
     command = ["sweep", "tiny.yaml", "--workers", workers]
+    more = {"random": INSTANTS.keys() - {OF_TPE}, "tpe": {OF_TPE}}
+    instants = {*FOR_EVERY_SAMPLER, *more.get(sampler, ())}
     for instant, patch in INSTANTS.items():
-        if sampler != "random" and instant not in FOR_EVERY_SAMPLER:
+        if instant not in instants:
             continue
         before = stage_times(world / "home")
         killed = commands().run(world, *command, before=DIE + patch)

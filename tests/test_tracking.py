@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from bench.errors import BenchError
 from bench.records.cell import Cell, Score, UsedDataset
 from bench.study.fields import Study
-from bench.sweep.tracking import Tracking
+from bench.sweep.tracking import ERRORS, Tracking
 
 # MLflow's own way with SQLAlchemy 2.1, when its tables are first mapped
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -150,9 +150,9 @@ def test_a_study_has_one_run_of_its_own_however_often_it_is_swept(tracking: Trac
     assert second.tags["bench.commit"] == "def"
     run = again.start("m", {}, {})
     assert "mlflow.parentRunId" not in runs(home)[0].tags  # else the page folds it away
-    assert again.runs() == {run: ("RUNNING", False)}
+    assert again.runs({}) == {run: ("RUNNING", False)}
     again.kill(run, "driver lost")
-    assert again.runs() == {run: ("KILLED", False)}
+    assert again.runs({}) == {run: ("KILLED", False)}
     assert (runs(home)[0].status, runs(home)[0].tags["bench.reason"]) == ("KILLED", "driver lost")
 
 
@@ -181,7 +181,7 @@ def test_an_archived_study_is_out_of_the_way_and_has_ended(tracking: Tracking, h
 def test_runs_of_another_study_are_not_seen(tracking: Tracking, home: Path):
     tracking.start("m", {}, {})
     other = Tracking(home, STUDY.model_copy(update={"name": "other"}))
-    assert other.runs() == {}
+    assert other.runs({}) == {}
 
 
 def test_the_sets_of_a_study_are_named_with_their_fingerprints(tracking: Tracking, home: Path):
@@ -191,6 +191,21 @@ def test_the_sets_of_a_study_are_named_with_their_fingerprints(tracking: Trackin
     rows = kit._rows(home / "mlflow.db", "select name, digest from datasets")
     assert len(kit._rows(home / "mlflow.db", "select input_uuid from inputs")) == 1
     assert rows == [("set5", "0123456789abcdef")]
+
+
+def test_what_a_clouds_package_raises_is_an_outage(
+    tracking: Tracking, monkeypatch: pytest.MonkeyPatch
+):
+    class NoCredentials(Exception):
+        """Neither MLflow's nor the system's."""
+
+    def store(*a: object, **k: object) -> None:
+        raise NoCredentials("Unable to locate credentials.")
+
+    run = tracking.start("m", {}, {})
+    monkeypatch.setattr(tracking._client, "log_dict", store)
+    with pytest.raises(ERRORS, match="its artifact store: Unable to locate credentials"):
+        tracking.finish(cell_of(run), [])
 
 
 # --- the page -----------------------------------------------------------------------------------
@@ -261,10 +276,10 @@ def test_an_experiment_of_somebody_else_keeps_its_name_and_its_runs(home: Path, 
     tracking = Tracking(home, STUDY, said.append)
     name = f"tiny ({(home / 'id').read_text()[:6]})"
     assert said == [f"MLflow has an experiment tiny already: this one is {name}"]
-    assert tracking.runs() == {}
+    assert tracking.runs({}) == {}
     tracking.archive_study()
     assert client.get_run(theirs.info.run_id).data.tags["bench.kind"] == "trial"
-    assert Tracking(home, STUDY, said.append).runs() == {}
+    assert Tracking(home, STUDY, said.append).runs({}) == {}
     assert len(said) == 1 and name in experiments(home)
 
 
@@ -272,7 +287,7 @@ def test_an_experiment_that_was_renamed_is_found(tracking: Tracking, home: Path)
     run = tracking.start("m", {}, {})
     client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
     client.rename_experiment(client.get_run(run).info.experiment_id, "mine")
-    assert Tracking(home, STUDY).runs().keys() == {run}
+    assert Tracking(home, STUDY).runs({}).keys() == {run}
     assert experiments(home).keys() == {"mine"}
 
 

@@ -3,23 +3,36 @@
 An address may hold a password. It is shown without it; so is whatever a driver says of it.
 """
 
+import contextlib
 import os
 import re
 import sqlite3
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import requests
 import sqlalchemy
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy import event
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 
 from bench.errors import BenchError
 
 PATIENCE = 15.0
 """Seconds that an address gets to answer; a database that another program holds, to be let go."""
+RESTART = 60.0
+"""Seconds that a server gets in mid-sweep: to come back, or for somebody to let go of a lock."""
+OF_THE_OTHER = {
+    "MLFLOW_TRACKING_URI": ("Optuna", "study_directions"),
+    "BENCH_OPTUNA_STORAGE": ("MLflow", "latest_metrics"),
+}
+"""Variable -> whose database it must not be, and a table that tells it."""
+ALONE = 0x62656E6368
+"""Which of PostgreSQL's advisory locks is ours."""
 DRIVERS = {
     "postgresql": ("bench[postgres]", "postgresql+psycopg"),
     "mysql": ("pymysql", "mysql+pymysql"),
@@ -91,8 +104,36 @@ class Address:
             raise BenchError(self._malformed()) from None
         if file := self.file:
             self._check_free(file)
+            with contextlib.suppress(DatabaseError):  # its own door says what is wrong with it
+                self._check_apart(engine)
         else:
-            self._within(lambda: engine.connect().close())
+            self._within(lambda: self._check_apart(engine))
+
+    def _check_apart(self, engine: sqlalchemy.Engine) -> None:
+        """Raises BenchError if the other one's tables are there: both count theirs in one place."""
+        other, table = OF_THE_OTHER[self.variable]
+        if sqlalchemy.inspect(engine).has_table(table):
+            raise BenchError(
+                f"{self.variable}: {self.shown} is {other}'s database, and both cannot share one. "
+                f"Give each its own; without the variable it is {self.default}."
+            )
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Lets one process at a time make the tables of a PostgreSQL, whichever home it has.
+
+        Raises BenchError if another takes longer than RESTART seconds.
+        """
+        if not self.text.startswith("postgresql"):
+            yield
+            return
+        engine = sqlalchemy.create_engine(self.text, poolclass=sqlalchemy.NullPool)
+        with engine.connect() as connection:  # the end of its transaction lets go of the lock
+            try:
+                connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(ALONE)))
+            except OperationalError:
+                raise BenchError(held(self.shown, RESTART)) from None
+            yield
 
     def _malformed(self) -> str:
         forms = ["sqlite:////FILE", "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"]
@@ -120,7 +161,7 @@ class Address:
             database.execute("begin immediate")
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
-                raise BenchError(held(file)) from None
+                raise BenchError(held(file, PATIENCE)) from None
         except sqlite3.DatabaseError:
             pass  # its own door says what is wrong with it
         finally:
@@ -143,6 +184,8 @@ class Address:
         thread.start()
         thread.join(PATIENCE)
         if thread.is_alive() or errors:
+            if errors and isinstance(errors[0], BenchError):
+                raise errors[0]
             why = innermost(errors[0]) if errors else f"nothing came in {PATIENCE:.0f} s"
             raise BenchError(
                 f"{self.variable}: {self.shown} does not answer: {self.redact(why)}. Start what "
@@ -182,6 +225,37 @@ def sqlite_address(file: Path) -> str:
     )
 
 
+@event.listens_for(sqlalchemy.Engine, "connect")
+def _wait_for_locks_a_while(connection: Any, record: object) -> None:
+    """PostgreSQL waits for ever by default. For every engine: MLflow's own is out of reach."""
+    if not type(connection).__module__.startswith("psycopg"):
+        return
+    before, connection.autocommit = connection.autocommit, True
+    with connection.cursor() as cursor:
+        cursor.execute(f"set lock_timeout = {RESTART * 1000:.0f}")
+    connection.autocommit = before
+
+
+def wait_for_restarts(engine: sqlalchemy.Engine) -> None:
+    """Makes an engine's new connections wait, RESTART seconds once, for a server to come back."""
+    gone = False
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Any, record: object, arguments: Any, more: Any) -> Any:
+        nonlocal gone
+        end = time.monotonic() + (0 if gone else RESTART)
+        while True:
+            try:
+                connection = dialect.connect(*arguments, **more)
+            except dialect.loaded_dbapi.OperationalError:
+                if gone := time.monotonic() >= end:
+                    raise
+                time.sleep(0.5)
+            else:
+                gone = False
+                return connection
+
+
 def without_password(address: Address) -> tuple[str, str, str]:
     """Returns (URL, user, password) of a server's address."""
     parts = urlsplit(address.text)
@@ -198,11 +272,11 @@ def _is_url(text: str) -> bool:
         return False
 
 
-def held(file: Path) -> str:
+def held(database: Path | str, seconds: float) -> str:
     """Returns what to say of a database that another program holds."""
     return (
-        f"{file}: held by another program for more than {PATIENCE:.0f} s. Close what has it open "
-        "(`fuser` names it), and run the same command again."
+        f"{database}: held by another program for more than {seconds:.0f} s. Close what has it "
+        "open (of a file, `fuser` names it), and run the same command again."
     )
 
 

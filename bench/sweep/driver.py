@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import itertools
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -167,6 +168,9 @@ class Driver:
         self.queue: deque[Job] = deque()
         self.flights: dict[Handle, Flight] = {}
         self.losses: Counter[str] = Counter()
+        self.taken: dict[str, set[int | None]] = {}
+        self.free: Counter[str] = Counter()
+        """Of each method a key below which all are taken."""
         self.renewed: Counter[str] = Counter()
         """How many jobs of a swept method are under way that measure a finished trial again."""
         self.memory: dict[str, int] = {}
@@ -231,10 +235,12 @@ class Driver:
         for name, sampler in self.samplers.items():
             if self.renewed[name]:
                 continue  # a new trial is chosen by what the older ones are worth today
-            while sampler.waiting() or len(self._taken(name)) < self.study.trials_of(name):
-                taken = self._taken(name)
-                free = next(k for k in range(len(taken) + 1) if k not in taken)
+            taken = self._taken(name)
+            while sampler.waiting() or len(taken) < self.study.trials_of(name):
+                free = next(key for key in itertools.count(self.free[name]) if key not in taken)
                 key, swept, attempt = sampler.ask(free)
+                taken.add(key)
+                self.free[name] = free
                 self.queue.extend(self._jobs(name, key, swept, attempt))
                 if self.queue:
                     return self.queue.popleft()
@@ -242,8 +248,14 @@ class Driver:
         return None
 
     def _taken(self, method: str) -> set[int | None]:
-        """Keys of a method's trials, those known to Optuna and those that have records."""
-        return self.recorder.recorded[method] | self.samplers[method].keys().keys()
+        """Keys of a method's trials, those known to Optuna and those that have records.
+
+        Both only grow by what is asked here, so they are put together once.
+        """
+        if method not in self.taken:
+            known = self.samplers[method].keys()
+            self.taken[method] = self.recorder.recorded[method] | known.keys()
+        return self.taken[method]
 
     def _jobs(self, method: str, key: int | None, swept: dict[str, Any], attempt: int) -> list[Job]:
         """Returns the jobs of a trial that have no record yet, or a stale one; seed by seed."""

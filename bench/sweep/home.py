@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sa
 
-from bench.sweep.address import PATIENCE, Address, sqlite_address
+from bench.sweep.address import PATIENCE, Address
 
 FORMER = "bench"
 """The experiment in which earlier versions kept the runs of all studies."""
@@ -61,13 +61,14 @@ def follow_home(address: Address, home: Path) -> Path | None:
     return next(iter(old.values())).parent if old else None
 
 
-def trial_runs(file: Path, experiment: str) -> list[tuple[str, str, str]]:
-    """Returns id, status and lifecycle stage of an experiment's trial runs, deleted ones too.
+def trial_runs(address: Address, experiment: str) -> list[tuple[str, str, str]]:
+    """Returns id, status and lifecycle stage of an experiment's trial runs, deleted ones too, as
+    they stand in a database.
 
     MLflow's own search also reads all that each run has logged: 17 s for 10,000 runs.
     """
-    wait = {"timeout": PATIENCE}
-    engine = sa.create_engine(sqlite_address(file), poolclass=sa.NullPool, connect_args=wait)
+    wait = {"timeout": PATIENCE} if address.file else {}
+    engine = sa.create_engine(address.text, poolclass=sa.NullPool, connect_args=wait)
     kind = (TAGS.c.key == "bench.kind") & (TAGS.c.value == "trial")
     query = sa.select(RUNS.c.run_uuid, RUNS.c.status, RUNS.c.lifecycle_stage).where(
         RUNS.c.experiment_id == int(experiment),

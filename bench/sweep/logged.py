@@ -108,6 +108,11 @@ def _named(folder: Path) -> dict[str, Path]:
     return {f"{file.parent.name}/{file.stem}": file for file in files}
 
 
+def ended_as(cell: Cell) -> str:
+    """Returns how a cell's run ends. MLflow has no word for a trial that was pruned."""
+    return "FAILED" if cell.state == "failed" else "FINISHED"
+
+
 def begun(cell: Cell) -> int | None:
     """Returns when a cell's trial began, in ms since 1970; None for a record that does not say."""
     return round(datetime.fromisoformat(cell.started).timestamp() * 1000) if cell.started else None

@@ -34,7 +34,7 @@ from bench.sweep.identity import (
     retrains,
 )
 from bench.sweep.job import Job
-from bench.sweep.logged import begun, pictures
+from bench.sweep.logged import begun, ended_as, pictures
 from bench.sweep.outage import Outage, needed
 from bench.sweep.owner import another_study
 from bench.sweep.rows import seeds_of
@@ -199,10 +199,11 @@ class Recorder:
 
     def _complete_runs(self) -> None:
         """Brings MLflow to where the records are. No trial may be under way."""
-        runs = self.outage.reach(self.tracking.runs)
+        by_run = {cell.run_id: cell for cell in self.cells.values()}
+        ended = {run: ended_as(cell) for run, cell in by_run.items() if run}
+        runs = self.outage.reach(self.tracking.runs, ended)
         if runs is None:
             return
-        by_run = {cell.run_id: cell for cell in self.cells.values()}
         deleted = [run for run, state in runs.items() if state.deleted and run in by_run]
         for run in deleted:
             self.outage.reach(self.tracking.restore, run)

@@ -3,6 +3,7 @@
 import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from bench.errors import BenchError
 from bench.study.fields import Study
 from bench.study.space import Range, grid
-from bench.sweep.address import PATIENCE, Address, search_address
+from bench.sweep.address import PATIENCE, Address, search_address, wait_for_restarts
+from bench.sweep.home import home_id
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 ERRORS = (StorageInternalError, SQLAlchemyError)
@@ -31,7 +33,8 @@ class Sampler:
     """The trials of one method of a study, each under a stable key 0, 1, 2, ...
 
     A key's parameters depend on the study's seed and the key (and, for TPE, on the trials finished
-    before), so a sweep that was killed goes on as if it had not been.
+    before), so a sweep that was killed goes on as if it had not been. Only one process writes, so
+    what the database says of each key is read once and then known.
     """
 
     def __init__(self, folder: Path, study: Study, method: str) -> None:
@@ -41,26 +44,42 @@ class Sampler:
         self._ranges = study.methods[method].ranges
         self._objectives = study.select.objectives if study.select else ()
         self._space = {name: _distribution(range_) for name, range_ in self._ranges.items()}
-        self._open: dict[int, optuna.Trial] = {}
+        self._open: dict[int, int] = {}
+        """Key -> Optuna's id of a trial that this process has asked for and not told."""
+        self._states: dict[int, TrialState] | None = None
+        self._waiting: set[int] = set()
         address = search_address(folder)
         address.check()
+        self._owner = "" if address.file == address.default else home_id(folder)
         try:
-            self._storage = _storage(address)
-            self._study = self._create()
+            with address.alone():
+                self._storage = _storage(address)
+                self._study = self._take()
         except Exception as error:
             if "database" in str(error).lower() or "schema" in str(error).lower():
                 line = address.redact(str(error).splitlines()[0])
+                first = "move the file away, or" if address.file else "back it up and"
                 raise BenchError(
                     f"Optuna cannot open {address.shown}: {line}. It may be of another Optuna "
-                    "version: move the file away, or run `optuna storage upgrade`."
+                    f"version: {first} run `optuna storage upgrade`."
                 ) from None
             raise
 
-    def _create(self) -> optuna.Study:
+    def _take(self) -> optuna.Study:
+        """Returns this home's study of the name, made if need be; homes may share a server."""
+        study = self._create(self._name)
+        if study.user_attrs.get("home", self._owner) != self._owner:
+            study = self._create(f"{self._name} ({self._owner[:6]})")
+        if self._owner and "home" not in study.user_attrs:
+            study.set_user_attr("home", self._owner)
+        self._study_id = self._storage.get_study_id_from_name(study.study_name)
+        return study
+
+    def _create(self, name: str) -> optuna.Study:
         select = self._plan.select
         return optuna.create_study(
             storage=self._storage,
-            study_name=self._name,
+            study_name=name,
             # Optuna wants an objective: a grid from which nothing is selected tells it 0
             directions=select.directions if select else ["minimize"],
             load_if_exists=True,
@@ -96,6 +115,7 @@ class Sampler:
             )
         self.delete()
         self._study.add_trials(trials)
+        self._states = None
 
     def _fits(self, swept: Mapping[str, Any]) -> bool:
         """Whether parameters lie in the ranges of today."""
@@ -106,36 +126,36 @@ class Sampler:
 
     def retry(self, key: int, swept: dict[str, Any], attempt: int) -> None:
         """Gives a trial that failed another attempt, with the same parameters."""
-        if not any(
-            trial.user_attrs.get("key") == key
-            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        ):
-            self._wait(key, swept, attempt + 1)
+        self._wait(key, swept, attempt + 1)
 
     def _wait(self, key: int, parameters: dict[str, Any], attempt: int) -> None:
+        if self.keys().get(key) == TrialState.WAITING:  # a driver killed while mending wrote it
+            return
         again = optuna.trial.create_trial(
             state=TrialState.WAITING,
             system_attrs={"fixed_params": parameters},
             user_attrs={"key": key, "attempt": attempt},
         )
         self._study.add_trial(again)
+        self._states = None
 
     def delete(self) -> None:
         """Forgets every trial."""
-        optuna.delete_study(study_name=self._name, storage=self._storage)
-        self._study, self._open = self._create(), {}
+        optuna.delete_study(study_name=self._study.study_name, storage=self._storage)
+        self._study, self._open, self._states = self._take(), {}, None
 
     def keys(self) -> dict[int, TrialState]:
         """Returns the state of the newest attempt at each key."""
-        return {
-            trial.user_attrs["key"]: trial.state
-            for trial in self._study.get_trials(deepcopy=False)
-            if "key" in trial.user_attrs
-        }
+        if self._states is None:
+            newest = _by_key(self._study.get_trials(deepcopy=False))
+            self._states = {key: trial.state for key, trial in newest.items()}
+            self._waiting = {k for k, state in self._states.items() if state == TrialState.WAITING}
+        return self._states
 
     def waiting(self) -> bool:
         """Whether a lost trial waits for another attempt."""
-        return bool(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+        self.keys()
+        return bool(self._waiting)
 
     def finished(self) -> dict[int, dict[str, Any]]:
         """Returns the parameters of each trial that has objectives, by key."""
@@ -145,55 +165,84 @@ class Sampler:
     def ask(self, free_key: int) -> tuple[int, dict[str, Any], int]:
         """Returns (key, parameters, attempt) of a trial that waits for another attempt, else of a
         new one under `free_key`."""
-        waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        if not waiting and self._plan.budget.sampler == "grid":
-            row = grid(self._ranges)[free_key]
-            self._study.enqueue_trial(row, user_attrs={"key": free_key})
-        elif not waiting:
-            self._study.sampler = self._make(free_key)
+        states = self.keys()
+        if self._waiting or self._plan.budget.sampler == "tpe":
+            key, parameters, attempt = self._ask_optuna(free_key)
+        else:
+            key, parameters, attempt = free_key, self._draw(free_key), 0
+            self._open[key] = self._begin(key, parameters)
+        states[key] = TrialState.RUNNING
+        self._waiting.discard(key)
+        return key, parameters, attempt
+
+    def _ask_optuna(self, free_key: int) -> tuple[int, dict[str, Any], int]:
+        """Takes what waits; else has Optuna choose by what is finished, which is not atomic."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study.sampler = optuna.samplers.TPESampler(seed=self._seed(free_key))
             trial = self._study.ask(fixed_distributions=self._space)
         if "key" not in trial.user_attrs:
             trial.set_user_attr("key", free_key)
         key = int(trial.user_attrs["key"])
-        self._open[key] = trial
+        self._open[key] = self._id(trial.number)
         return key, dict(trial.params), int(trial.user_attrs.get("attempt", 0))
 
-    def _make(self, key: int) -> optuna.samplers.BaseSampler:
+    def _draw(self, key: int) -> dict[str, Any]:
+        """Returns the grid's row, or what Optuna draws at random with the key's seed."""
+        if self._plan.budget.sampler == "grid":
+            return dict(self._grid[key])
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=self._seed(key)))
+        return study.ask(self._space).params
+
+    @cached_property
+    def _grid(self) -> list[dict[str, Any]]:
+        return grid(self._ranges)
+
+    def _begin(self, key: int, parameters: dict[str, Any]) -> int:
+        """Writes a trial whole, in one transaction: a kill leaves all of it or nothing."""
+        trial = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params=parameters,
+            distributions=self._space,
+            user_attrs={"key": key},
+        )
+        return self._storage.create_new_trial(self._study_id, trial)
+
+    def _id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+
+    def _seed(self, key: int) -> int:
         text = f"{self._plan.name}/{self._plan.budget.seed}/{key}"
-        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
-        if self._plan.budget.sampler == "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.samplers.TPESampler(seed=seed)
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
 
     def tell(self, key: int, objectives: dict[str, float]) -> None:
         """Records a finished trial."""
-        self._tell(key, self._values(objectives), None)
+        self._tell(key, TrialState.COMPLETE, self._values(objectives))
 
     def _values(self, objectives: Mapping[str, float]) -> list[float]:
         return [objectives[name] for name in self._objectives] or [0.0]
 
     def fail(self, key: int) -> None:
         """Records a trial that has no value; it is not tried again."""
-        self._tell(key, None, TrialState.FAIL)
+        self._tell(key, TrialState.FAIL)
 
     def prune(self, key: int) -> None:
         """Records a trial that the pruner stopped."""
-        self._tell(key, None, TrialState.PRUNED)
+        reports = self.reports(key)  # the last of them is its value, as in Optuna's own telling
+        self._tell(key, TrialState.PRUNED, [reports[max(reports)]] if reports else None)
 
-    def _tell(self, key: int, values: Sequence[float] | None, state: TrialState | None) -> None:
-        number = self._running(key)
-        self._open.pop(key, None)
-        if number is not None:
-            self._study.tell(number, values, state=state)
+    def _tell(self, key: int, state: TrialState, values: Sequence[float] | None = None) -> None:
+        trial = self._open.pop(key, None)
+        if trial is None and (begun := self._running(key)):
+            trial = self._id(begun.number)
+        if trial is not None:
+            self._storage.set_trial_state_values(trial, state, values)
+            self.keys()[key] = state
 
-    def _running(self, key: int) -> int | None:
+    def _running(self, key: int) -> FrozenTrial | None:
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if trial.user_attrs.get("key") == key:
-                return trial.number
+                return trial
         return None
 
     def report(self, key: int, step: int, value: float) -> bool:
@@ -201,13 +250,16 @@ class Sampler:
 
         A finished trial that is measured again is never stopped.
         """
-        if (trial := self._open.get(key)) is None:
+        if (trial_id := self._open.get(key)) is None:
             return False
+        trial = optuna.Trial(self._study, trial_id)
         trial.report(value, step)
         return trial.should_prune()
 
     def reports(self, key: int) -> dict[int, float]:
         """Returns the intermediate values of the newest attempt at a trial, by step."""
+        if key in self._open:
+            return dict(self._storage.get_trial(self._open[key]).intermediate_values)
         mine = [
             trial.intermediate_values
             for trial in self._study.get_trials(deepcopy=False)
@@ -217,25 +269,20 @@ class Sampler:
 
     def requeue(self, key: int) -> None:
         """Gives a trial that was lost another attempt, with the same parameters."""
-        number = self._running(key)
+        lost = self._running(key)
         self._open.pop(key, None)
-        if number is None:
+        if lost is None:
             return
-        trials = self._study.get_trials(deepcopy=False)
-        lost = trials[number]
+        fixed = lost.system_attrs.get("fixed_params", {})
         # A driver killed right here must leave the key either running or waiting, never neither.
-        if not any(
-            t.state == TrialState.WAITING and t.user_attrs.get("key") == key for t in trials
-        ):
-            fixed = lost.system_attrs.get("fixed_params", {})
-            self._wait(key, {**fixed, **lost.params}, lost.user_attrs.get("attempt", 0) + 1)
-        self._study.tell(number, state=TrialState.FAIL)
+        self._wait(key, {**fixed, **lost.params}, lost.user_attrs.get("attempt", 0) + 1)
+        self._study.tell(lost.number, state=TrialState.FAIL)
 
     def running(self) -> list[int]:
         """Returns the keys that a killed driver left running, and drops what has no key yet.
 
-        `ask` is not atomic: a trial with half of its parameters would change the sequence, so its
-        key is asked anew.
+        Optuna's choice is not atomic: a trial with half of its parameters would change the
+        sequence, so its key is asked anew.
         """
         keys = []
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -251,8 +298,12 @@ def _by_key(trials: Iterable[FrozenTrial]) -> dict[int, FrozenTrial]:
 
 
 def _storage(address: Address) -> optuna.storages.RDBStorage:
-    wait = {"connect_args": {"timeout": PATIENCE}} if address.file else {}
-    return optuna.storages.RDBStorage(address.text, engine_kwargs=wait)
+    if address.file:
+        wait = {"connect_args": {"timeout": PATIENCE}}
+        return optuna.storages.RDBStorage(address.text, engine_kwargs=wait)
+    storage = optuna.storages.RDBStorage(address.text, engine_kwargs={"pool_pre_ping": True})
+    wait_for_restarts(storage.engine)
+    return storage
 
 
 def _pruner(study: Study) -> optuna.pruners.BasePruner:
