@@ -3,14 +3,18 @@
 Run it with `make perf` on a machine that does nothing else. Nothing here is a test.
 """
 
+import itertools
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the workers of a sweep have it
 
@@ -18,6 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench.data.images import write_image
 from bench.data.pairs import load_pairs
@@ -39,6 +44,7 @@ from methods.esrgan import RRDBNet
 from methods.networks.edsr import EDSRNetwork, ShuffleConv
 from methods.networks.rrdbnet import RRDBNetwork
 from methods.nima_sr import EDSR
+from methods.rescnn_gan import GAN
 
 REPEATS = 5
 
@@ -47,15 +53,18 @@ def main() -> None:
     """Prints the table."""
     device = choose_device()
     where = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
-    print(f"{where}, {torch.get_num_threads()} threads, {choose_precision('auto', device)}\n")
+    threads = torch.get_num_threads()
+    print(f"{where}, {threads} threads, torch {torch.__version__}, load {os.getloadavg()[0]:.1f}\n")
     print(f"{'what':<46} {'ours':>10} {'other':>10} {'ratio':>6}  other is")
     training_steps(device)
     scoring()
+    frame_analytics()
     folders()
     viqet()
     start_up()
     overhead()
     report()
+    growth(device)
 
 
 def line(what: str, ours: float, other: float | None = None, named: str = "") -> None:
@@ -84,36 +93,75 @@ class PlainShuffle(nn.Sequential):
 
 
 def training_steps(device: torch.device) -> None:
-    """x4, LR 24x24, against the same network in NCHW fp32 with a plain Adam."""
+    """x4, LR 24x24, against the same step in NCHW fp32 with a plain Adam."""
+    print(f"  a bf16 matrix product makes {matrix_rate(device) / 1e9:.0f} GFLOP/s")
     edsr = EDSRNetwork(4)
     edsr.tail = nn.Sequential(
         *(PlainShuffle(m) if isinstance(m, ShuffleConv) else m for m in edsr.tail)
     )
-    training_step("EDSR-baseline x4", EDSR(scale=4, gamma=0), edsr, 16, device)
+    training_step("EDSR-baseline x4", EDSR(scale=4, gamma=0), l1_step(edsr), 16, device)
     rrdb = RRDBNetwork(4, blocks=4, channels=32, growth=16)
     method = RRDBNet(blocks=4, channels=32, growth=16)
-    training_step("RRDBNet x4, 4 blocks of 32", method, rrdb, 8, device)
+    training_step("RRDBNet x4, 4 blocks of 32", method, l1_step(rrdb), 8, device)
+    sizes: dict[str, Any] = {"blocks": 4, "channels": 32, "width": 16, "features": "random"}
+    naive = gan_step(GAN(**sizes))
+    training_step("ResCNN-GAN x4, 4 blocks of 32", GAN(**sizes), naive, 4, device, counted=False)
+
+
+Step = Callable[[Batch], float]
+
+
+def l1_step(network: nn.Module) -> Callable[[torch.device], Step]:
+    """An update as a tutorial writes it."""
+
+    def made(device: torch.device) -> Step:
+        adam = torch.optim.Adam(network.to(device).parameters(), 1e-4)
+
+        def step(batch: Batch) -> float:
+            loss = F.l1_loss(network(batch.lr), batch.hr)
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            return loss.item()
+
+        return step
+
+    return made
+
+
+def gan_step(method: Method) -> Callable[[torch.device], Step]:
+    """The method's own update with a plain Adam for each network."""
+
+    def made(device: torch.device) -> Step:
+        plan = plan_of(method.to(device).train(), 4, "fp32", device)
+        parts = method.optimizers(plan.stage)
+        adams = {name: torch.optim.Adam(part, 1e-4) for name, part in parts.items()}
+        return lambda batch: float(update(method, plan.stage, batch, adams, plan)["perceptual"])
+
+    return made
+
+
+def plan_of(method: Method, size: int, precision: str, device: torch.device) -> Plan:
+    """Of the method's last stage on patches of 96 pixels; size: of the batch."""
+    stage = method.stages()[-1]
+    recipe = Recipe(steps=1, patch=96, batch=size, precision=precision)  # type: ignore[arg-type]
+    return Plan(stage, method, "", "photos_train", 4, "bicubic", recipe.filled(), 0, device.type)
 
 
 def training_step(
-    name: str, method: Method, naive: nn.Module, size: int, device: torch.device
+    name: str,
+    method: Method,
+    naive: Callable[[torch.device], Step],
+    size: int,
+    device: torch.device,
+    counted: bool = True,
 ) -> None:
-    """Prints one line; size: of the batch."""
-    naive.to(device)
-    plain_adam = torch.optim.Adam(naive.parameters(), 1e-4)
+    """Prints two lines or three; size: of the batch. counted: whether torch can count its products,
+    which it cannot where an update asks for gradients itself."""
+    naive_step = naive(device)
     lr, hr = torch.rand(size, 3, 24, 24, device=device), torch.rand(size, 3, 96, 96, device=device)
-
-    def naive_step() -> float:
-        loss = F.l1_loss(naive(lr), hr)
-        plain_adam.zero_grad()
-        loss.backward()
-        plain_adam.step()
-        return loss.item()
-
     method.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    stage = method.stages()[0]
-    recipe = Recipe(steps=1, patch=96, batch=size, precision=choose_precision("auto", device))
-    plan = Plan(stage, method, "", "photos_train", 4, "bicubic", recipe.filled(), 0, device.type)
+    plan = plan_of(method, size, choose_precision("auto", device), device)
     optimizers = make_optimizers(plan)
     with tempfile.TemporaryDirectory() as folder:  # what is mapped stays when the file has gone
         pixels = open_pixels([find_source("photos_train", 4, "bicubic")], Store(Path(folder)))
@@ -124,26 +172,74 @@ def training_step(
         began = time.perf_counter()
         batch: Batch = patches.batch(len(waits))
         waits.append(time.perf_counter() - began)
-        return float(update(method, stage, batch, optimizers, plan)["loss"])
+        losses = update(method, plan.stage, batch, optimizers, plan)
+        return sum(float(value) for value in losses.values())  # a GPU is waited for
 
+    with FlopCounterMode(display=False) if counted else nullcontext() as counter:
+        our_step()
     ours, other = [], []
     for _ in range(3):  # by turns, so that a slow minute hits both
         ours.append(seconds(our_step, 3))
-        other.append(seconds(naive_step, 3))
+        other.append(seconds(lambda: naive_step(Batch(lr, hr, hr, 0)), 3))
     line(f"training step, {name}", min(ours), min(other), "NCHW, fp32, plain Adam")
     line("  of which waiting for data", statistics.median(waits))
+    if counter:
+        share = counter.get_total_flops() / min(ours) / matrix_rate(device)
+        print(f"  of the rate of a bf16 matrix product {share:>13.0%}")
+
+
+@cache
+def matrix_rate(device: torch.device) -> float:
+    """FLOP a second of a bf16 product of square matrices."""
+    side = 8192 if device.type == "cuda" else 2048
+    left, right = torch.rand(2, side, side, device=device, dtype=torch.bfloat16)
+    return 2 * side**3 / seconds(lambda: (left @ right)[0, 0].item())
+
+
+def pictures(height: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields pairs (SR, HR) in turn: the scores' own code remembers the last one."""
+    rng = np.random.default_rng(0)
+    hr = rng.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    sr = np.clip(hr + rng.normal(0, 9, hr.shape), 0, 255).astype(np.uint8)
+    return itertools.cycle(zip(sr, hr, strict=True))
+
+
+def fidelity(turn: Iterator[tuple[np.ndarray, np.ndarray]]) -> Callable[[], object]:
+    """PSNR-Y and SSIM-Y of the next pair."""
+    scorers = [metric(name).load("cpu") for name in ("psnr_y", "ssim_y")]
+
+    def run() -> object:
+        sr, hr = next(turn)
+        return [score(sr, hr, PROTOCOLS["sr-y@1"], 4) for score in scorers]
+
+    return run
+
+
+def frame_analytics() -> None:
+    """Its PSNR-Y and SSIM-Y, compiled, of pictures as they are read, on one thread and on all."""
+    import frame_analytics
+
+    turn = pictures(321, 481)
+
+    def peer() -> None:
+        sr, hr = (torch.from_numpy(image).permute(2, 0, 1)[None] for image in next(turn))
+        frame_analytics.psnr(sr, hr, luma="matlab", crop_border=4).item()
+        frame_analytics.ssim(sr, hr, luma="matlab", crop_border=4).item()
+
+    before = torch.get_num_threads()
+    for threads in dict.fromkeys((1, before)):
+        torch.set_num_threads(threads)
+        mine, theirs = seconds(fidelity(turn), 50), seconds(peer, 50)
+        line("PSNR-Y + SSIM-Y, 481x321", mine, theirs, f"frame-analytics, {threads} threads")
+    torch.set_num_threads(before)
 
 
 def scoring() -> None:
     """One 481x321 picture, against the same metrics of scikit-image (which has no NIQE)."""
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-    rng = np.random.default_rng(0)
-    hr = rng.integers(0, 256, (321, 481, 3), dtype=np.uint8)
-    sr = np.clip(hr + rng.normal(0, 9, hr.shape), 0, 255).astype(np.uint8)
-    rules = PROTOCOLS["sr-y@1"]
-    names = ["psnr_y", "ssim_y"]
-    scorers = [metric(name).load("cpu") for name in names]
+    turn, rules = pictures(321, 481), PROTOCOLS["sr-y@1"]
+    sr, hr = next(turn)
 
     def peer() -> None:
         a, b = (image @ np.array([65.481, 128.553, 24.966]) / 255 + 16 for image in (sr, hr))
@@ -152,7 +248,7 @@ def scoring() -> None:
             b, a, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
         )
 
-    mine = seconds(lambda: [score(sr, hr, rules, 4) for score in scorers])
+    mine = seconds(fidelity(turn))
     line("PSNR-Y + SSIM-Y, 481x321", mine, seconds(peer), "scikit-image")
     line("PSNR-Y + SSIM-Y, 481x321", mine, seconds(pyiqa_pair(sr, hr), 3), "pyiqa, ycbcr, CPU")
     if not niqe_file().is_file():
@@ -294,6 +390,22 @@ def report() -> None:
             subprocess.run(command, env=environment, capture_output=True, check=True)
 
         line("bench report, 1000 trials x 50 scores", seconds(run, 3))
+
+
+def growth(device: torch.device) -> None:
+    """How cost grows with pixels and with a network's width."""
+    print("\ngrowth")
+    for height, width in ((160, 240), (321, 481), (642, 962), (1284, 1924), (2568, 3848)):
+        took = seconds(fidelity(pictures(height, width)), 3)
+        line(f"PSNR-Y + SSIM-Y, {width}x{height}", took)
+    for channels, side in ((16, 24), (32, 24), (64, 12), (64, 24), (64, 48), (128, 24)):
+        method = EDSR(scale=4, gamma=0, channels=channels)
+        method.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        plan = plan_of(method, 16, choose_precision("auto", device), device)
+        lr, hr = (torch.rand(16, 3, k * side, k * side, device=device) for k in (1, 4))
+        run = partial(update, method, plan.stage, Batch(lr, hr, hr, 0), make_optimizers(plan), plan)
+        took = seconds(lambda run=run: run()["loss"].item(), 3)
+        line(f"training step, EDSR x4, 16 blocks of {channels}, LR {side}", took)
 
 
 if __name__ == "__main__":

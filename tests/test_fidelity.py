@@ -3,6 +3,7 @@
 import itertools
 import math
 import tracemalloc
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,15 @@ BICUBIC = [
 ]
 
 
+@cache
+def enlarged(name: str, scale: int) -> list[tuple[Image, Image]]:
+    """(SR, HR) of a set's pictures."""
+    return [
+        (quantise(imresize_float(as_rgb(pair.lr()).astype(np.float64) / 255, scale)), pair.hr())
+        for pair in load_pairs(name, scale)
+    ]
+
+
 @pytest.mark.data
 @pytest.mark.usefixtures("data_root")
 @pytest.mark.parametrize(("name", "scale", "rules", "decibel", "similarity"), BICUBIC)
@@ -39,9 +49,7 @@ def test_bicubic_scores_what_papers_print(
     name: str, scale: int, rules: str, decibel: float, similarity: float | None
 ) -> None:
     scores = []
-    for pair in load_pairs(name, scale):
-        enlarged = imresize_float(as_rgb(pair.lr()).astype(np.float64) / 255, scale)
-        sr, hr = quantise(enlarged), pair.hr()
+    for sr, hr in enlarged(name, scale):
         quality = ssim_y(sr, hr, protocol(rules), scale) if similarity else 0
         scores.append((psnr_y(sr, hr, protocol(rules), scale), quality))
     mean_psnr, mean_ssim = np.mean(scores, axis=0)
