@@ -175,7 +175,7 @@ def test_two_pictures_are_enhanced_by_bicubic_and_a_trial_opened_and_taken_home(
     assert sorted(cards.locator("h2").all_inner_texts()) == ["one.png", "two.png"]
     one = cards.filter(has_text="one.png")
     assert one.locator("tbody th .name").all_inner_texts() == ["input", "shift", "bicubic"]
-    assert f"256 {TIMES} 256" in one.locator("tr.done").nth(1).inner_text()
+    assert f"256{TIMES}256" in one.locator("tr.done").nth(1).inner_text()
     niqe = one.locator("tr.done").nth(2).locator("td[data-label=NIQE]").inner_text()
     assert float(niqe.split()[0]) > 0
     with page.expect_popup() as popup:
@@ -207,6 +207,7 @@ def test_an_image_of_a_set_is_scored_against_its_original(page: Any) -> None:
     value = page.locator("tr.done").nth(2).locator("td[data-label=PSNR-Y]").inner_text()
     assert 20 < float(value.split()[0]) < 80
     assert "original" in page.locator("tbody th .name").all_inner_texts()
+    assert "against the original under sr-y@1" in page.locator(".under").inner_text()
 
 
 def test_work_goes_on_when_the_page_is_loaded_again_and_ends_when_it_is_cancelled(
@@ -331,6 +332,11 @@ def test_keys_change_the_way_of_comparing_and_the_address_keeps_it(pair: Any) ->
     pair.locator(".compare-mini").wait_for()
     assert pair.locator(".compare-percent").inner_text() == before
     assert pair.locator("button[data-key=beside]").get_attribute("aria-pressed") == "true"
+    pair.goto(pair.url.replace("mode=beside", "mode=split&at=25"))
+    pair.locator(".compare-rule").wait_for()
+    assert pair.locator(".compare input[type=range]").input_value() == "25"
+    pair.go_back()
+    pair.locator(".compare-rule").wait_for(state="hidden")
     styles = [
         img.evaluate("e => e.style.transform") for img in pair.locator(".compare-pane img").all()
     ]

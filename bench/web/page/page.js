@@ -80,7 +80,7 @@ function showGo() {
   button.disabled = !ready.length || !used.length;
   write(find("#used"), used.length ? `${many(used.length, "method")} at ×${rows.scale}` : "");
   write(button, ready.length > 1 ? `Enhance ${ready.length} pictures` : "Enhance");
-  write(find("#why"), !state.pictures.length ? "Add a picture first." : !ready.length ? "No picture is ready and ticked."
+  write(find("#why"), !state.pictures.length ? "Add a picture first." : !ready.length ? "Tick a picture that could be read."
     : !used.length ? "Choose at least one method." : "");
 }
 
@@ -124,7 +124,10 @@ async function begin() {
   receive(facts);
   find("#go").onclick = enhance;
   find("#stop").onclick = () => remove("/api/queue").catch((error) => note(error.message));
-  addEventListener("hashchange", route);
+  addEventListener("hashchange", () => {
+    leave(false); // the same pictures may be asked for in another way
+    route();
+  });
   watch(changed, lost);
 }
 

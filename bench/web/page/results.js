@@ -8,13 +8,13 @@ const PENDING = ["waiting", "running"];
 const unticked = new Set(); // pictures that are left out of the next enhancement
 
 export const chosen = (state) =>
-  state.pictures.filter((one) => one.state === "ready" && !unticked.has(one.id));
+  state.pictures.filter((one) => one.state !== "refused" && !unticked.has(one.id)); // those being read wait
 
 export function showCards(state, metrics, changed) {
-  const ready = state.pictures.filter((one) => one.state === "ready").length;
+  const usable = state.pictures.filter((one) => one.state !== "refused").length;
   keep(find("#cards"), state.pictures, (one) => one.id, (one) => card(one, changed), (place, one) => {
     update(place, one, metrics);
-    find(".tick", place).hidden = ready < 2 || one.state !== "ready";
+    find(".tick", place).hidden = usable < 2 || one.state === "refused";
   });
 }
 
@@ -60,7 +60,7 @@ function update(place, picture, metrics) {
 }
 
 function facts(picture) {
-  const size = picture.width ? [`${picture.width} × ${picture.height}`] : [];
+  const size = picture.width ? [`${picture.width}×${picture.height}`] : [];
   const set = picture.set ? [`${picture.set} ×${picture.scale}`] : [];
   return [...size, ...set, ...(picture.said ?? [])].join(" · ");
 }
@@ -69,14 +69,17 @@ function under(picture, metrics) {
   const missing = metrics.filter((metric) => metric.missing).map(({ label, missing: why }) => `${label}: ${why}`);
   const told = (picture.original?.said ?? []).map((said) => `Original ${said}`);
   const refused = picture.original_reason ? [`Original: ${picture.original_reason}`] : [];
-  return [...refused, ...told, ...(missing.length ? [`Not measured here. ${missing.join(" ")}`] : [])].join(". ");
+  const rules = metrics.filter((metric) => metric.reference)
+    .flatMap(({ name }) => picture.results.map((one) => one.scores?.[name]?.protocol)).find(Boolean);
+  const protocol = rules && picture.original ? [`Scores against the original under ${rules}`] : [];
+  return [...refused, ...told, ...protocol, ...(missing.length ? [`Not measured here. ${missing.join(" ")}`] : [])].join(". ");
 }
 
 // --- the table ---
 
 function table(place, picture, metrics) {
   const shown = columns(metrics, picture);
-  keep(find("thead tr", place), [{ name: "picture" }, { name: "method" }, ...shown, { name: "time" }, { name: "acts" }],
+  keep(find("thead tr", place), [{ name: "picture" }, { name: "method" }, ...shown, { name: "acts" }],
     (one) => one.name, head);
   keep(find("tbody", place), lines(picture), (one) => `${one.id}${PENDING.includes(one.state) ? "+" : ""}`,
     (one) => line(one), (row, one) => fill(row, one, picture, shown));
@@ -86,7 +89,7 @@ function head(one) {
   if (one.name === "acts" || one.name === "picture") {
     return make("th", { scope: "col" }, make("span", { className: "unseen" }, one.name === "acts" ? "What to do" : "Picture"));
   }
-  if (!one.label) return make("th", { scope: "col" }, one.name === "time" ? "Time" : "Method");
+  if (!one.label) return make("th", { scope: "col" }, "Method");
   return make("th", { scope: "col", title: `${one.label}: ${wanted(one)}` }, one.label,
     make("small", { "aria-hidden": "true" }, `${one.unit ?? ""} ${arrow(one)}`),
     make("span", { className: "unseen" }, ` ${one.unit ?? ""}, ${wanted(one)}`));
@@ -133,8 +136,7 @@ function fill(row, one, picture, shown) {
   row.className = one.state;
   if (one.state === "done") row.append(...shown.map((metric) => score(one, metric, picture.results)));
   else row.append(make("td", { className: "ended", colSpan: shown.length }, ended(one)));
-  row.append(make("td", { className: "time", "data-label": "Time" }, one.state === "done" && one.row ? time(one.seconds) : ""),
-    make("td", { className: "acts" }, ...acts(one, picture)));
+  row.append(make("td", { className: "acts" }, ...acts(one, picture)));
   if (at) find(`[aria-label="${CSS.escape(at)}"]`, row)?.focus();
 }
 
@@ -145,7 +147,7 @@ function ended({ state, reason }) {
 
 function progress(row, one, count) {
   const cell = find(".doing", row), bar = find("progress", row);
-  cell.colSpan = count + 1;
+  cell.colSpan = count;
   write(find(".size", row), about(one));
   if (one.state === "running" && Number.isFinite(one.part)) bar.value = one.part;
   else bar.removeAttribute("value");
@@ -155,15 +157,16 @@ function progress(row, one, count) {
   write(find(".doing span", row), one.state === "waiting" ? waits : runs);
 }
 
-function about({ row, scale, state, width, height }) { // "gamma · ×2 · 512 × 512"
+function about({ row, scale, state, width, height, seconds }) { // "gamma · ×2 · 512×512 · 1.2 s"
   const study = row?.includes("/") ? row.split("/")[0] : "";
-  return [study, scale && `×${scale}`, state === "done" && width && `${width} × ${height}`].filter(Boolean).join(" · ");
+  const made = state === "done" ? [width && `${width}×${height}`, seconds && time(seconds)] : [];
+  return [study, scale && `×${scale}`, ...made].filter(Boolean).map((fact) => fact.replace(" ", "\u00a0")).join(" · ");
 }
 
 function thumb(cell, one, picture) {
   if (!one.image) return cell.replaceChildren();
   const picture_ = `${one.name} of ${picture.name}`;
-  const image = make("img", { src: one.small ?? `${one.image}?small=1`, alt: "", loading: "lazy", width: 56, height: 56 });
+  const image = make("img", { src: one.small ?? one.image, alt: "", loading: "lazy", width: 56, height: 56 });
   cell.replaceChildren(make("a", {
     href: one.image, target: "_blank", rel: "noopener", title: "Full size in a new tab",
     "aria-label": `${picture_}, full size in a new tab`,
