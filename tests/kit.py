@@ -291,7 +291,8 @@ class Command:
 
     def out(self) -> str:
         """What it has said so far on standard output."""
-        return (self.folder / "out").read_text()
+        file = self.folder / "out"
+        return file.read_text() if file.is_file() else ""
 
     def err(self) -> str:
         """What it has said so far."""
