@@ -264,6 +264,23 @@ def test_the_wheel_zooms_to_the_pointer(page: Any) -> None:
     assert pixel(stage, *place) == (255,) * 3
 
 
+def test_all_pictures_are_shown_at_the_same_place(page: Any) -> None:
+    stage = page.locator(".compare-stage")
+    page.locator("button[data-key=all]").click()
+    page.get_by_role("button", name="Larger").click()
+    cells = page.locator(".compare-cells img")
+    styles = {cell.evaluate("e => e.style.transform + e.style.width") for cell in cells.all()}
+    assert cells.count() == 4 and len(styles) == 1
+    assert page.locator(".compare-cells .compare-name").all_inner_texts() == [
+        "HR", "flat", "bright", "best",
+    ]  # fmt: skip
+    # in two columns and rows, each in a quarter of the stage
+    seen = [pixel(stage, x, y)[0] for y in (0.3, 0.8) for x in (0.3, 0.8)]
+    assert seen == [100, 110, 200, 101]
+    page.keyboard.press("s")
+    assert cells.count() == 0
+
+
 def test_what_is_seen_is_saved_side_by_side(page: Any) -> None:
     with page.expect_download() as saved:
         page.get_by_role("button", name="Save what is seen as a picture").click()

@@ -7,7 +7,8 @@
 // its size, and that is said.
 "use strict";
 
-const MODES = { split: "Slider", blink: "Blink", beside: "Side by side", difference: "Difference" };
+const MODES = { split: "Slider", blink: "Blink", beside: "Side by side", difference: "Difference", all: "All" };
+const GAP = 4; // between pictures that stand side by side
 const GAINS = [1, 4, 16];
 const CLEAR = 3; // screen pixels an image pixel from which on it is drawn as a square
 const MOST = 32;
@@ -19,7 +20,7 @@ const LINES = 4; // of scores below it
 const HEAT = [[0, 0, 0], [70, 20, 110], [190, 60, 70], [245, 160, 30], [255, 255, 220]];
 const KEYS = [
   ["← →", "another B; with Shift another A"], ["1 to 9", "B is the first to the ninth"],
-  ["s b n d", "slider, blink, side by side, difference"], ["space", "blinking: hold, and turn by hand"],
+  ["s b n d l", "slider, blink, side by side, difference, all"], ["space", "blinking: hold, and turn by hand"],
   ["+ − 0", "larger, smaller, as large as fits"], ["w a x e", "move up, left, down, right"],
   ["f", "fill the screen, and back"],
 ];
@@ -70,7 +71,7 @@ class Comparison {
     this.stage = element("div", { className: "compare-stage", tabIndex: 0 });
     this.stage.setAttribute("role", "group");
     this.stage.setAttribute("aria-label", `${this.title}: arrows change B, with Shift A; plus, minus, 0 zoom; ` +
-      "s, b, n, d change the way of comparing; f fills the screen");
+      "s, b, n, d, l change the way of comparing; f fills the screen");
     this.panes = [0, 1].map(() => element("div", { className: "compare-pane" }));
     this.layers = this.panes.map((pane) => pane.appendChild(element("img", { alt: "", draggable: false })));
     this.map = this.panes[1].appendChild(element("canvas", {}));
@@ -83,7 +84,8 @@ class Comparison {
     for (const [key, does] of [...KEYS, ...(this.options.step ? [["↑ ↓", "another picture"]] : [])]) {
       this.keys.append(element("dt", {}, key), element("dd", {}, does));
     }
-    this.stage.append(...this.panes, this.rule, this.mini, this.keys);
+    this.cells = element("div", { className: "compare-cells" });
+    this.stage.append(...this.panes, this.cells, this.rule, this.mini, this.keys);
     this.range = element("input", { type: "range", min: 0, max: 100, step: 0.5, value: this.at });
     this.range.setAttribute("aria-label", `Where A ends and B begins in ${this.title}`);
   }
@@ -151,7 +153,7 @@ class Comparison {
     if (event.target !== this.stage && own.test(event.key)) return; // what the browser does with it
     const count = this.pictures.length, key = event.key;
     const step = { ArrowRight: 1, ArrowLeft: count - 1 }[key], scene = { ArrowDown: 1, ArrowUp: -1 }[key];
-    const mode = { s: "split", b: "blink", n: "beside", d: "difference" }[key];
+    const mode = { s: "split", b: "blink", n: "beside", d: "difference", l: "all" }[key];
     const pan = { w: [0, -1], a: [-1, 0], x: [0, 1], e: [1, 0] }[key];
     if (step) this.set(event.shiftKey ? { a: (this.a + step) % count } : { b: (this.b + step) % count });
     else if (scene && this.options.step) this.options.step(scene);
@@ -339,8 +341,23 @@ class Comparison {
 
   sizes() { // of one pane, in CSS pixels
     const { clientWidth, clientHeight } = this.stage;
+    if (this.mode === "all") return this.sizesOf(this.columns());
     if (this.mode !== "beside") return [clientWidth, clientHeight];
-    return this.stacked() ? [clientWidth, (clientHeight - 4) / 2] : [(clientWidth - 4) / 2, clientHeight];
+    return this.stacked() ? [clientWidth, (clientHeight - GAP) / 2] : [(clientWidth - GAP) / 2, clientHeight];
+  }
+
+  sizesOf(columns) { // of each pane, if all pictures stand in so many columns
+    const rows = Math.ceil(this.pictures.length / columns), { clientWidth, clientHeight } = this.stage;
+    return [(clientWidth - GAP * (columns - 1)) / columns, (clientHeight - GAP * (rows - 1)) / rows];
+  }
+
+  columns() { // that show all pictures the largest
+    const [width, height] = this.natural();
+    const fits = this.pictures.map((_, k) => {
+      const [wide, high] = this.sizesOf(k + 1);
+      return Math.min(wide / width, high / height);
+    });
+    return 1 + fits.indexOf(Math.max(...fits));
   }
 
   fit() {
@@ -354,7 +371,7 @@ class Comparison {
 
   place(event) { // of the pointer in its pane, as a part of it
     const box = this.stage.getBoundingClientRect(), [wide, high] = this.sizes();
-    const within = (away, size) => (away > size ? away - size - 4 : away) / size;
+    const within = (away, size) => (away % (size + GAP)) / size;
     return [within(event.clientX - box.left, wide), within(event.clientY - box.top, high)];
   }
 
@@ -372,6 +389,7 @@ class Comparison {
       const text = `${"AB"[k]} ${one.name}${one.image.complete ? "" : " …"}`;
       if (this.chips[k].textContent !== text) this.chips[k].textContent = text;
     });
+    this.fillCells();
     this.lay();
     this.stage.dataset.mode = this.mode;
     this.stage.classList.toggle("stacked", this.mode === "beside" && this.stacked());
@@ -389,12 +407,28 @@ class Comparison {
     this.tell();
   }
 
+  fillCells() { // a pane for each picture, where all are shown
+    const shown = this.mode === "all" ? this.pictures : [], columns = this.columns(), [wide, high] = this.sizes();
+    while (this.cells.children.length > shown.length) this.cells.lastChild.remove();
+    shown.forEach((one, k) => {
+      const cell = this.cells.children[k] ?? this.cells.appendChild(element("div", { className: "compare-pane" },
+        element("img", { alt: "", draggable: false }), element("span", { className: "compare-name" })));
+      this.load(one);
+      if (cell.firstChild.dataset.url !== one.url) cell.firstChild.src = cell.firstChild.dataset.url = one.url;
+      cell.lastChild.textContent = one.name;
+      Object.assign(cell.style, {
+        width: `${wide}px`, height: `${high}px`,
+        left: `${(k % columns) * (wide + GAP)}px`, top: `${Math.floor(k / columns) * (high + GAP)}px`,
+      });
+    });
+  }
+
   lay() { // each layer where it belongs, as large as the frame
     const [width, height] = this.natural(), [wide, high] = this.sizes(), scale = this.scale();
     // zoomed, any place may be in the middle: what lies below the pointer stays there
     [this.x, this.y] = this.zoom ? [clamp(this.x, 0, 1), clamp(this.y, 0, 1)] : [0.5, 0.5];
     const left = wide / 2 - this.x * width * scale, top = high / 2 - this.y * height * scale;
-    for (const { style } of [...this.layers, this.map]) {
+    for (const { style } of [...this.layers, this.map, ...this.cells.querySelectorAll("img")]) {
       style.width = `${width * scale}px`;
       style.height = `${height * scale}px`;
       style.transform = `translate(${left}px, ${top}px)`;
@@ -480,8 +514,9 @@ class Comparison {
       beside: `${left} ${said(a)}, ${right} ${said(b)}`,
       difference: `largest difference of R, G, B between ${a.name} and ${b.name}: black 0, ` +
         `white ${Math.ceil(255 / this.gain)} levels or more. ${this.away || ""}`,
+      all: `the same place in all ${this.pictures.length}`,
     }[this.mode];
-    this.say([what, ...[...new Set([a, b])].flatMap((one) => this.drawn(one))].join(". "), this.mode === "blink");
+    this.say([what, ...(this.mode === "all" ? this.pictures : [...new Set([a, b])]).flatMap((one) => this.drawn(one))].join(". "), this.mode === "blink");
   }
 
   drawn(one, name = `${one.name} is `) { // what has to be said of one picture
