@@ -8,6 +8,7 @@ import os
 import queue
 import re
 import signal
+import socket
 import stat
 import struct
 import time
@@ -40,6 +41,7 @@ from bench.web.catalogue import Catalogue
 from bench.web.desk import LIMITS, Desk, Refused
 from bench.web.pictures import _write
 from bench.web.reading import read_upload
+from bench.web.serving import _as_host, _names
 from bench.web.work import Found, Job, Said, run, said_by
 
 HOST = "127.0.0.1:8008"
@@ -892,6 +894,15 @@ def test_the_command_serves_on_loopback_alone_until_ctrl_c(tmp_path: Path) -> No
         command.ctrl_c()
         ended = command.wait()
         assert (ended.status, "Traceback" in ended.err) == (0, False), ended.err
+
+
+def test_the_host_of_a_link_is_written_as_browsers_send_it() -> None:
+    assert _as_host("127.0.0.1", 8008) == ["127.0.0.1:8008"]
+    assert _as_host("::1", 8008) == ["[::1]:8008"]
+    assert _as_host("Lab", 80) == ["lab:80", "lab"]
+    assert set(_names("localhost")) == {"127.0.0.1", "localhost", "::1"}
+    assert _names("192.0.2.7") == ["192.0.2.7"]
+    assert socket.gethostname() in _names("0.0.0.0")
 
 
 def _kill(command: Any) -> None:

@@ -91,8 +91,9 @@ def _names(host: str) -> list[str]:
     if host not in EVERY:
         return [host]
     found = [socket.gethostname(), socket.getfqdn()]
-    with contextlib.suppress(OSError):
-        found += [str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outward:
+        outward.connect(("192.0.2.1", 9))  # sends nothing; tells by which address others come
+        found.insert(0, outward.getsockname()[0])
     return list(dict.fromkeys([*found, *LOOPBACK]))
 
 
