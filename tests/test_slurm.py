@@ -26,6 +26,7 @@ from kit import make_world, until, write_study
 from submitit.core.utils import DelayedSubmission, FailedJobError
 
 from bench.errors import BenchError
+from bench.look.clean import clean
 from bench.records.cell import Cell
 from bench.records.place import QUEUE, Place, study_lock
 from bench.study.fields import Study
@@ -183,7 +184,9 @@ Executor = slurm.SlurmExecutor
 
 def driver_of(cluster: Cluster, notes: list[str], grace: float = 0.0) -> Executor:
     submitter: Any = cluster
-    return Executor(cluster.folder, 16, submitter, cluster, notes.append, grace)
+    executor = Executor(cluster.folder, 16, submitter, cluster, notes.append, grace)
+    assert executor.slots == 16  # as a driver begins
+    return executor
 
 
 def job(trial: int = 0, **more: Any) -> Job:
@@ -364,6 +367,25 @@ def test_the_next_driver_takes_up_the_jobs_that_it_would_submit_and_cancels_othe
     assert notes[-1] == "SLURM: jobs cancelled: 3"
 
 
+def test_a_driver_that_has_nothing_to_do_cancels_what_was_left(
+    cluster: Cluster, notes: list[str]
+) -> None:
+    first = driver_of(cluster, notes)
+    first.submit(job())
+    heard(first)
+    driver_of(cluster, notes).close()
+    assert cluster.cancelled == ["1_0"] and list(cluster.folder.iterdir()) == []
+
+
+def test_a_home_is_not_cleaned_while_jobs_are_in_slurm(tmp_path: Path) -> None:
+    (folder := Place(tmp_path, "tiny").slurm).mkdir(parents=True)
+    (folder / "7_submitted.pkl").touch()
+    with pytest.raises(BenchError, match="tiny: jobs in SLURM, of a sweep that was killed: 1"):
+        clean(tmp_path, dry_run=True)
+    (folder / "7_submitted.pkl").unlink()
+    assert clean(tmp_path, dry_run=True)["bytes"] == 0
+
+
 def test_a_driver_that_never_began_leaves_the_jobs_of_another_alone(
     cluster: Cluster, notes: list[str]
 ) -> None:
@@ -371,7 +393,8 @@ def test_a_driver_that_never_began_leaves_the_jobs_of_another_alone(
     first = driver_of(cluster, notes)
     first.submit(job())
     heard(first)
-    driver_of(cluster, notes).close()
+    submitter: Any = cluster
+    Executor(cluster.folder, 16, submitter, cluster, notes.append, 0.0).close()
     assert cluster.cancelled == [] and len(list(cluster.folder.iterdir())) == 1
 
 

@@ -78,11 +78,17 @@ def _remove(home: Path, path: Path, dry_run: bool) -> int | None:
 
 def _refuse_while_swept(home: Path) -> None:
     for folder in sorted((home / "studies").glob("*")):
-        holder, _ = lock_holder(Place(home, folder.name))
+        holder, _ = lock_holder(place := Place(home, folder.name))
         if holder:
             raise BenchError(
                 f"{folder.name}: is being swept by {holder}, and what it needs is not yet in "
                 "records. Clean when it has ended."
+            )
+        if left := place.jobs_in_slurm():
+            raise BenchError(
+                f"{folder.name}: jobs in SLURM, of a sweep that was killed: {left}. What they make "
+                "is not yet in records. Sweep it again, or cancel them and remove "
+                f"{place.slurm}."
             )
 
 

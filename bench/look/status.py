@@ -48,7 +48,7 @@ def study_status(name: str) -> dict[str, Any]:
         "pruned": states["pruned"],
         "running": [label for label, _ in running],
         "waiting": [label for label, node in begun if node == QUEUE],
-        "left": 0 if holder else len(list(Place(home(), name).slurm.glob("*_submitted.pkl"))),
+        "left": 0 if holder else Place(home(), name).jobs_in_slurm(),
         "nodes": _nodes(cells, running),
         "stale": list(changed),
         "changed": changed,

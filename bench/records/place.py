@@ -54,6 +54,10 @@ class Place:
         """What passes between a sweep and its jobs in SLURM's queue."""
         return self.root / "slurm"
 
+    def jobs_in_slurm(self) -> int:
+        """Counts jobs that were submitted and whose end no sweep has heard of."""
+        return len(list(self.slurm.glob("*_submitted.pkl")))
+
     @property
     def lock(self) -> Path:
         return self.root / "lock"

@@ -72,7 +72,7 @@ class SlurmExecutor:
     ) -> None:
         """folder: shared by all machines, and no other study's. grace: seconds that a job may have
         been over before it is lost."""
-        self.slots = slots
+        self._slots = slots
         self._folder, self._submitter, self._queue = folder, submitter, queue
         self._note, self._grace = note, grace
         self._asked: dict[Handle, Job] = {}
@@ -85,6 +85,15 @@ class SlurmExecutor:
         self._largest = 0
         self._reasons = {"None", "Priority", "Resources", "JobArrayTaskLimit"}
         """Of waiting, which need no word or have been said."""
+
+    @property
+    def slots(self) -> int:
+        """How many jobs may be in the queue.
+
+        A driver asks when the study is its own: the time to look for what an earlier one left.
+        """
+        self._left = self._find() if self._left is None else self._left
+        return self._slots
 
     def _find(self) -> dict[str, Sent]:
         found = {}
@@ -103,7 +112,7 @@ class SlurmExecutor:
     def submit(self, job: Job) -> Handle:
         """Takes a job up that an earlier driver has submitted, or submits it with all others that
         are asked before events are."""
-        self._left = self._find() if self._left is None else self._left
+        assert self._left is not None, "slots come first"
         self._next += 1
         left = self._left.pop(job.file_name, None)
         if left and (left.job.fingerprint, left.job.stages) == (job.fingerprint, job.stages):
