@@ -34,7 +34,8 @@ from bench.train.loop import Note, Progress  # noqa: E402
 SHIFT = "shift: {use: nets.Shift, error: {float: [0.0, 0.2]}}"
 ONE_CORE = Needs()
 SLOW = "{dataset: set5, patch: 16, batch: 2, steps: 9, learning_rate: 1e-3, device: cpu}"
-NODE = {"object_store_memory": 80_000_000, "node_ip_address": machines.LOOPBACK}
+NODE = {"object_store_memory": 80_000_000}
+LOOPBACK = "import os; os.environ['RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'] = '0'"
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -58,7 +59,7 @@ def base() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def cluster(base: Path) -> Iterator[Cluster]:
     """The driver's node, where no job has room, and two nodes of one core, "a" and "b"."""
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, machines.on_loopback():
         for name, value in {**ENVIRONMENT, "RAY_TMPDIR": str(base)}.items():
             patch.setenv(name, value)
         for name in ("BENCH_HOME", "BENCH_DATA", "BENCH_WEIGHTS"):
@@ -245,7 +246,7 @@ def test_status_shows_machines_and_a_killed_driver_takes_its_jobs_along(
     command = ("sweep", "tiny.yaml", "--executor", f"ray:{cluster.address}")
     (world / "hold").touch()
     try:
-        driver = kit.commands().start(world, *command, home=bench_home)
+        driver = kit.commands().start(world, *command, home=bench_home, before=LOOPBACK)
         kit.until(lambda: running_on() == {"a", "b"}, "two jobs")
         (told,) = (
             kit.commands().run(world, "status", "tiny", home=bench_home).out.splitlines()[-2:-1]
@@ -257,7 +258,7 @@ def test_status_shows_machines_and_a_killed_driver_takes_its_jobs_along(
         kit.until(lambda: not training(), "their end")
     finally:
         (world / "hold").unlink()
-    done = kit.commands().run(world, *command, home=bench_home)
+    done = kit.commands().run(world, *command, home=bench_home, before=LOOPBACK)
     assert done.status == 0, done.err
     assert "2 trials to do" in done.err
     cells = kit.cells(bench_home)

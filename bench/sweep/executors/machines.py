@@ -1,5 +1,6 @@
 """The machines of a Ray cluster: connected to, compared with this one, and counted."""
 
+import contextlib
 import logging
 import os
 import secrets
@@ -10,19 +11,19 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private.ray_logging import global_worker_stdstream_dispatcher as worker_output
+from ray._private import ray_constants
+from ray._private import worker as rays_driver
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bench.errors import BenchError
 from bench.study.resources import Needs
 
-LOOPBACK = "127.0.0.2"  # Ray takes 127.0.0.1 for the address that others reach this machine by
 OBJECTS = 100_000_000  # bytes for what is on its way between processes; events are small
 LONGEST = 40  # characters of a temporary folder; a socket's path has 107, and Ray adds 60
 PATIENCE = 60.0  # seconds for a machine to answer
@@ -36,28 +37,51 @@ def connect(address: str) -> Path | None:
     """
     if ray.is_initialized():  # by the program that runs the study
         return None
-    folder = None if address else _short_folder()
+    heard = signal.getsignal(signal.SIGTERM)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it warns of a change
-    own = {"address": "local", "_node_ip_address": LOOPBACK, "_temp_dir": str(folder),
-           "object_store_memory": OBJECTS, "include_dashboard": False,
-           "num_cpus": len(os.sched_getaffinity(0))}  # fmt: skip
-    heard = signal.getsignal(signal.SIGTERM)
-    if address:
-        refuse_silence(address)
-    else:
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see LocalExecutor
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # or a file keeps it
     logging.getLogger("ray").setLevel(logging.ERROR)
+    rays_driver.print_to_stdstream = _show  # or it prints among the answers
+    folder = None
     try:
-        ray.init(**({"address": address} if address else own), configure_logging=False)
+        if address:
+            refuse_silence(address)
+            ray.init(address, configure_logging=False)
+        else:
+            folder = _short_folder()
+            _start(folder)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise BenchError(f"--executor ray:{address}: {str(error).splitlines()[0]}") from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, heard)  # Ray's own ends the process on the spot
-    worker_output.remove_handler("ray_print_logs")
-    worker_output.add_handler("bench", _show)
     return folder
+
+
+def _start(folder: Path) -> None:
+    """Starts a cluster of this machine alone, that no other one reaches."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see LocalExecutor
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # or a file keeps it
+    with on_loopback():
+        ray.init(
+            "local",
+            num_cpus=len(os.sched_getaffinity(0)),
+            object_store_memory=OBJECTS,
+            include_dashboard=False,
+            configure_logging=False,
+            _temp_dir=str(folder / "ray"),
+        )
+
+
+@contextlib.contextmanager
+def on_loopback() -> Iterator[None]:
+    """Lets what Ray starts listen on loopback, as it does of itself on macOS and Windows."""
+    before, name = ray_constants.ENABLE_RAY_CLUSTER, ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    ray_constants.ENABLE_RAY_CLUSTER, os.environ[name] = False, "0"
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        del os.environ[name]
 
 
 def refuse_silence(address: str) -> None:
@@ -94,7 +118,7 @@ def _short_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix=f"bench-ray-{os.getpid()}-", dir=able[0]))
 
 
-def _show(data: Mapping[str, Any]) -> None:
+def _show(data: Mapping[str, Any], ignore_prefix: bool = False) -> None:
     """Prints what a job has printed; Ray's own daemons have logs."""
     if data["pid"] in ("autoscaler", "gcs_server", "raylet"):
         return
