@@ -266,6 +266,44 @@ def test_status_shows_machines_and_a_killed_driver_takes_its_jobs_along(
     assert list(bench_home.glob(".cluster-*")) == []  # the probe of the killed one too
 
 
+def test_a_cluster_of_its_own_is_reached_from_this_machine_alone_and_leaves_nothing(
+    world: Path, bench_home: Path
+):
+    kit.write_study(world, SHIFT, budget="{trials: 1, sampler: random}")
+    (world / "hold").touch()
+    try:
+        driver = kit.commands().start(
+            world, "sweep", "tiny.yaml", "--executor", "ray", home=bench_home
+        )
+        (folder,) = kit.until(
+            lambda: [*Path(tempfile.gettempdir()).glob(f"bench-ray-{driver.pid}-*")]
+        )
+        kit.until(lambda: running_on(), "a job")
+        addresses = listening(str(folder))
+        assert addresses and addresses <= {"0100007F", "0" * 16 + "FFFF00000100007F"}
+        assert folder.stat().st_mode & 0o077 == 0
+    finally:
+        (world / "hold").unlink()
+    done = driver.wait()
+    assert done.status == 0, done.err
+    assert not folder.exists() and not listening(str(folder))
+
+
+def listening(word: str) -> set[str]:
+    """Addresses, as /proc has them, at which processes with a word in their command listen."""
+    sockets = set()
+    for process in filter(mine, Path("/proc").glob("[0-9]*")):
+        with contextlib.suppress(OSError):
+            if word.encode() in (process / "cmdline").read_bytes():
+                sockets |= {os.readlink(fd) for fd in (process / "fd").iterdir()}
+    rows = [
+        line.split()
+        for n in ("tcp", "tcp6")
+        for line in Path("/proc/net", n).read_text().splitlines()
+    ]
+    return {r[1].partition(":")[0] for r in rows if r[3] == "0A" and f"socket:[{r[9]}]" in sockets}
+
+
 def running_on() -> set[str]:
     with contextlib.suppress(BenchError):
         return {name for name, node in study_status("tiny")["nodes"].items() if node["running"]}
