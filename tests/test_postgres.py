@@ -50,7 +50,7 @@ def waiting(world: Path) -> kit.Command:
 
 BRIEF = """
 from bench.sweep import address, outage
-address.RESTART, outage.PAUSE = 4.0, 0.0
+address.RESTART, address.PATIENCE, outage.PAUSE = 4.0, 3.0, 0.0
 """
 
 

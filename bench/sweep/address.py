@@ -25,7 +25,7 @@ from bench.errors import BenchError
 PATIENCE = 15.0
 """Seconds that an address gets to answer; a database that another program holds, to be let go."""
 RESTART = 60.0
-"""Seconds that a server gets in mid-sweep: to come back, or for somebody to let go of a lock."""
+"""Seconds that a server gets to come back in mid-sweep, and another process to make the tables."""
 OF_THE_OTHER = {
     "MLFLOW_TRACKING_URI": ("Optuna", "study_directions"),
     "BENCH_OPTUNA_STORAGE": ("MLflow", "latest_metrics"),
@@ -129,6 +129,7 @@ class Address:
             return
         engine = sqlalchemy.create_engine(self.text, poolclass=sqlalchemy.NullPool)
         with engine.connect() as connection:  # the end of its transaction lets go of the lock
+            connection.exec_driver_sql(f"set local lock_timeout = {RESTART * 1000:.0f}")
             try:
                 connection.execute(sqlalchemy.select(sqlalchemy.func.pg_advisory_xact_lock(ALONE)))
             except OperationalError:
@@ -232,7 +233,7 @@ def _wait_for_locks_a_while(connection: Any, record: object) -> None:
         return
     before, connection.autocommit = connection.autocommit, True
     with connection.cursor() as cursor:
-        cursor.execute(f"set lock_timeout = {RESTART * 1000:.0f}")
+        cursor.execute(f"set lock_timeout = {PATIENCE * 1000:.0f}")
     connection.autocommit = before
 
 
