@@ -891,9 +891,13 @@ def test_the_command_serves_on_loopback_alone_until_ctrl_c(tmp_path: Path) -> No
         other = make_world(tmp_path / "other")
         third = commands().run(other, "web", "--port", str(port), "--no-browser")
         assert third.status == 2 and f"--port {port}: something else listens there" in third.err
+        asked = commands().start(other, "web", "--port", "0", "--no-browser")
+        stack.callback(_kill, asked)
+        until(lambda: "Ctrl-C ends it" in asked.out())
+        asked.kill(signal.SIGTERM)  # what a shell's kill sends, and a machine at its end
         command.ctrl_c()
-        ended = command.wait()
-        assert (ended.status, "Traceback" in ended.err) == (0, False), ended.err
+        for ended in (command.wait(), asked.wait()):
+            assert (ended.status, "Traceback" in ended.err) == (0, False), ended.err
 
 
 def test_the_host_of_a_link_is_written_as_browsers_send_it() -> None:

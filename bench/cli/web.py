@@ -9,7 +9,10 @@ import click
 @click.option("--no-browser", is_flag=True, help="Only says where the page is.")
 def web(host: str, port: int, no_browser: bool) -> int:
     """Opens a page to enhance, compare and score pictures."""
+    import signal
+
     from bench.web.serving import serve
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
     serve(host, port, not no_browser, lambda text: click.echo(text))
     return 0

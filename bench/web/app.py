@@ -16,8 +16,9 @@ from bench.errors import disk_is_full
 from bench.web import pictures, studies
 from bench.web.catalogue import Catalogue
 from bench.web.describe import describe
-from bench.web.desk import LIMITS, Desk, Refused
+from bench.web.desk import LIMITS, Desk
 from bench.web.guard import App, Guard
+from bench.web.kept import Refused
 from bench.web.shapes import About, Problem, State
 
 PAGE = Path(__file__).with_name("page")

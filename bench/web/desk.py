@@ -1,10 +1,6 @@
-"""The pictures and results of a page: what is there, what is asked for, what has come of it.
-
-Each lies in a folder of its own below the home (`bench.records.shelf`), and survives the server.
-"""
+"""The pictures and results of a page: what is asked for, and what has come of it."""
 
 import contextlib
-import json
 import secrets
 import threading
 from collections.abc import Iterator
@@ -14,8 +10,9 @@ from typing import Any
 
 from bench.data.files import whole
 from bench.errors import unknown
-from bench.records.shelf import RECORD, remove_entry, shelf, shelf_entries
+from bench.records.shelf import remove_entry
 from bench.web.catalogue import Catalogue
+from bench.web.kept import Kept, Kind, Refused
 from bench.web.queue import Item, Queue
 from bench.web.shapes import (
     Feature,
@@ -53,31 +50,24 @@ READING, RESTORING, SCORING = 60.0, 1800.0, 300.0
 """Seconds that a job may take."""
 
 
-class Refused(Exception):
-    """What is asked for cannot be: the status of the answer, and a sentence for people."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status, self.detail = status, detail
-
-
 class Desk:
     """All of it, for any thread. executor: runs `bench.web.work.run`."""
 
     def __init__(self, home: Path, executor: Any, catalogue: Catalogue) -> None:
-        self._home, self._catalogue = home, catalogue
+        self._kept, self._catalogue = Kept(home), catalogue
         self._lock = threading.RLock()
-        self.version = 0
-        """Another one after each change."""
-        self._pictures: dict[str, Picture] = {}
-        self._results: dict[str, Result] = {}
         self._features: dict[str, Features] = {}
         self._incoming: set[str] = set()
-        self._queue = Queue(executor, self._lock, self._change)
-        self._load()
+        self._queue = Queue(executor, self._lock, self._kept.change)
+        self.expire()
 
     def close(self) -> None:
         self._queue.close()
+
+    @property
+    def version(self) -> int:
+        """Another one after each change."""
+        return self._kept.version
 
     # --- what is there ----------------------------------------------------------------------------
 
@@ -88,14 +78,14 @@ class Desk:
             places = {item.owner: k for k, item in enumerate(waiting, 1)}
             left = {item.owner: self._left(item) for item in running}
             results: dict[str, list[Result]] = {}
-            for result in self._results.values():
+            for result in self._kept.results.values():
                 told = {"place": places.get(result.id), "left": left.get(result.id)}
                 alive = result.state in ("waiting", "running")
                 shown = result.model_copy(update=told) if alive else result
                 results.setdefault(result.picture, []).append(shown)
             pictures = [
                 p.model_copy(update={"results": results.get(p.id, [])})
-                for p in reversed(self._pictures.values())
+                for p in reversed(self._kept.pictures.values())
             ]
             wanted = [item for item in (*running, *waiting) if item.rank < BESIDES]
             times = [self._left(item) for item in wanted]
@@ -108,33 +98,29 @@ class Desk:
             return State(pictures=pictures, queue=queue)
 
     def _left(self, item: Item) -> float | None:
-        result = self._results.get(item.owner)
+        result = self._kept.results.get(item.owner)
         return self._queue.left(item, result.part if result else 0.0)
 
     def _pixels(self, ident: str) -> int:
-        picture = self._pictures[ident]
+        picture = self._kept.pictures[ident]
         return (picture.width or 0) * (picture.height or 0)
 
     def picture(self, ident: str) -> Picture:
         """Returns one with its results. Raises Refused."""
         with self._lock:
-            self._picture(ident)
+            self._kept.picture(ident)
             return next(p for p in self.state().pictures if p.id == ident)
 
     def result(self, ident: str) -> Result:
         """Returns one as it is shown. Raises Refused."""
         with self._lock:
-            picture = self.picture(self._result(ident).picture)
+            picture = self.picture(self._kept.result(ident).picture)
             return next(r for r in picture.results if r.id == ident)
 
-    def file(self, kind: str, ident: str, name: str) -> Path:
+    def file(self, kind: Kind, ident: str, name: str) -> Path:
         """Returns a file of a picture or result. Raises Refused where there is none."""
         with self._lock:
-            (self._picture if kind == "pictures" else self._result)(ident)
-            path = self._folder(kind, ident) / name
-            if not path.is_file():
-                raise Refused(404, "There is no such picture, or not yet.")
-            return path
+            return self._kept.file(kind, ident, name)
 
     # --- pictures ---------------------------------------------------------------------------------
 
@@ -148,28 +134,28 @@ class Desk:
             self._refuse_too_many()
             ident = secrets.token_urlsafe(12)
             self._incoming.add(ident)
-        folder = self._folder("pictures", ident)
+        folder = self._kept.folder("pictures", ident)
         folder.mkdir(parents=True, mode=0o700)
         try:
             yield ident, folder / "upload"
             with self._lock:
-                self._pictures[ident] = Picture(id=ident, name=_shown(name), added=_now())
-                self._save(self._pictures[ident])
+                self._kept.pictures[ident] = Picture(id=ident, name=_shown(name), added=_now())
+                self._kept.save(self._kept.pictures[ident])
                 self._read(ident)
         finally:
             with self._lock:
                 self._incoming.discard(ident)
-                if ident not in self._pictures:
+                if ident not in self._kept.pictures:
                     remove_entry(folder)
 
     def _refuse_too_many(self) -> None:
-        if len(self._pictures) + len(self._incoming) >= LIMITS.pictures:
+        if len(self._kept.pictures) + len(self._incoming) >= LIMITS.pictures:
             raise Refused(
                 429, f"{LIMITS.pictures} pictures are here, and no more are taken. Remove some."
             )
 
     def _read(self, ident: str) -> None:
-        folder = self._folder("pictures", ident)
+        folder = self._kept.folder("pictures", ident)
         job = Read(
             upload=folder / "upload", image=folder / "image.png", small=folder / "small.png",
             pixels=LIMITS.pixels,
@@ -180,7 +166,7 @@ class Desk:
             heard=lambda said: self._hear(ident, said),
             ended=lambda reason: self._has_read(ident, reason),
         )  # fmt: skip
-        self._change()
+        self._kept.change()
 
     def _hear(self, ident: str, said: Any) -> None:
         """What a worker says of a picture."""
@@ -190,27 +176,27 @@ class Desk:
                 facts["original"] = Original(**given)
                 version = secrets.token_hex(4)  # a browser keeps what it has under an address
                 facts["original_image"] = _address("pictures", ident, f"/original.png?v={version}")
-            self._set(self._pictures[ident], **facts)
+            self._kept.set(self._kept.pictures[ident], **facts)
         elif isinstance(said, Scored):
-            picture = self._pictures[ident]
-            self._set(picture, scores=picture.scores | {said.name: Score(**said.score)})
+            picture = self._kept.pictures[ident]
+            self._kept.set(picture, scores=picture.scores | {said.name: Score(**said.score)})
 
     def _has_read(self, ident: str, reason: str | None) -> None:
-        picture = self._pictures[ident]
+        picture = self._kept.pictures[ident]
         if reason is not None:
-            self._set(picture, state="refused", reason=reason)
-            for result in [r for r in self._results.values() if r.picture == ident]:
+            self._kept.set(picture, state="refused", reason=reason)
+            for result in [r for r in self._kept.results.values() if r.picture == ident]:
                 self._queue.cancel(result.id)
-                self._set(result, state="failed", reason="The picture could not be read.")
+                self._kept.set(result, state="failed", reason="The picture could not be read.")
             return
-        self._set(picture, state="ready", image=_address("pictures", ident, ".png"),
+        self._kept.set(picture, state="ready", image=_address("pictures", ident, ".png"),
                   small=_address("pictures", ident, ".png?small=1"))  # fmt: skip
         self._score_input(ident)
 
     def _score_input(self, ident: str) -> None:
         """Nobody waits for it: it comes when nothing else is to be done."""
-        picture = self._pictures[ident]
-        source = self._folder("pictures", ident) / "image.png"
+        picture = self._kept.pictures[ident]
+        source = self._kept.folder("pictures", ident) / "image.png"
         job = Rate(source=source, original=None, dataset=picture.set, scale=picture.scale or 1)
         self._queue.add(
             BESIDES, ident, lambda: job, kind="scoring", size=lambda: self._pixels(ident),
@@ -232,10 +218,10 @@ class Desk:
             picture = Picture(
                 id=ident, name=f"{name} {stem}", scale=scale, set=name, added=_now(),
             )  # fmt: skip
-            folder = self._folder("pictures", ident)
+            folder = self._kept.folder("pictures", ident)
             folder.mkdir(parents=True, mode=0o700)
-            self._pictures[ident] = picture
-            self._save(picture)
+            self._kept.pictures[ident] = picture
+            self._kept.save(picture)
             job = Take(
                 dataset=name, stem=stem, scale=scale, image=folder / "image.png",
                 small=folder / "small.png", original=folder / "original.png",
@@ -245,21 +231,21 @@ class Desk:
                 heard=lambda said: self._hear(ident, said),
                 ended=lambda reason: self._has_read(ident, reason),
             )  # fmt: skip
-            self._change()
+            self._kept.change()
             return self.picture(ident)
 
     def original_upload(self, ident: str) -> Path:
         """Returns where an original's upload goes. Raises Refused."""
         with self._lock:
-            if self._picture(ident).set is not None:
+            if self._kept.picture(ident).set is not None:
                 raise Refused(409, "The image of a benchmark set has its own original.")
-            return self._folder("pictures", ident) / "original-upload"
+            return self._kept.folder("pictures", ident) / "original-upload"
 
     def read_original(self, ident: str) -> Picture:
         """Reads the original that has been uploaded; results are scored against it then."""
         with self._lock:
-            picture = self._picture(ident)
-            folder = self._folder("pictures", ident)
+            picture = self._kept.picture(ident)
+            folder = self._kept.folder("pictures", ident)
             job = Read(
                 upload=folder / "original-upload", image=folder / "original.png", small=None,
                 pixels=LIMITS.pixels,
@@ -274,20 +260,22 @@ class Desk:
                 FIRST, ident, lambda: job, kind="reading", size=lambda: size, limit=READING,
                 heard=heard, ended=lambda reason: self._has_original(ident, reason),
             )  # fmt: skip
-            self._set(picture, original_reason="It is being read.")
+            self._kept.set(picture, original_reason="It is being read.")
             return self.picture(ident)
 
     def _has_original(self, ident: str, reason: str | None) -> None:
-        self._set(self._pictures[ident], original_reason=reason)
+        self._kept.set(self._kept.pictures[ident], original_reason=reason)
         if reason is None:
-            done = [r for r in self._results.values() if r.picture == ident and r.state == "done"]
+            done = [
+                r for r in self._kept.results.values() if r.picture == ident and r.state == "done"
+            ]
             for result in done:
                 self._rate(result)
 
     def _rate(self, result: Result) -> None:
         """Scores a result against an original that came after it."""
-        original = self._folder("pictures", result.picture) / "original.png"
-        source = self._folder("results", result.id) / "image.png"
+        original = self._kept.folder("pictures", result.picture) / "original.png"
+        source = self._kept.folder("results", result.id) / "image.png"
         job = Rate(
             source=source, original=original, dataset=None, scale=result.scale, metrics=REFERENCE
         )
@@ -295,19 +283,18 @@ class Desk:
             NEXT, result.id, lambda: job, kind="comparing",
             size=lambda: self._pixels(result.picture), limit=SCORING,
             heard=lambda said: self._hear_result(result.id, said),
-            ended=lambda reason: self._set(self._results[result.id], stage=None),
+            ended=lambda reason: self._kept.set(self._kept.results[result.id], stage=None),
         )  # fmt: skip
 
     def remove_picture(self, ident: str) -> None:
         """Removes a picture and its results, with what waits or runs for them. Raises Refused."""
         with self._lock:
-            self._picture(ident)
-            for result in [r for r in self._results.values() if r.picture == ident]:
+            self._kept.picture(ident)
+            for result in [r for r in self._kept.results.values() if r.picture == ident]:
                 self._remove_result(result.id)
             self._queue.cancel(ident)
-            del self._pictures[ident]
-            remove_entry(self._folder("pictures", ident))
-            self._change()
+            self._kept.remove_picture(ident)
+            self._kept.change()
 
     # --- results ----------------------------------------------------------------------------------
 
@@ -318,14 +305,14 @@ class Desk:
         """
         rows = [self._row(ident, wanted.scale) for ident in dict.fromkeys(wanted.rows)]
         with self._lock:
-            pictures = [self._picture(ident) for ident in dict.fromkeys(wanted.pictures)]
+            pictures = [self._kept.picture(ident) for ident in dict.fromkeys(wanted.pictures)]
             for picture in pictures:
                 if picture.state == "refused":
                     raise Refused(422, f"{picture.name}: was refused: {picture.reason}")
             if len(self._queue.items()[1]) + len(pictures) * len(rows) > WAITING:
                 raise Refused(429, f"More than {WAITING} jobs would wait. Ask for fewer.")
             made = [self._want(picture, row, wanted.scale) for row in rows for picture in pictures]
-            self._change()
+            self._kept.change()
             return [self.result(result.id) for result in made]
 
     def _row(self, ident: str, scale: int) -> Row:
@@ -341,7 +328,7 @@ class Desk:
         return row
 
     def _want(self, picture: Picture, row: Row, scale: int) -> Result:
-        for old in list(self._results.values()):
+        for old in list(self._kept.results.values()):
             if (old.picture, old.row, old.scale) == (picture.id, row.id, scale):
                 if old.state not in ("failed", "cancelled"):
                     return old
@@ -350,10 +337,10 @@ class Desk:
         result = Result(
             id=ident, picture=picture.id, row=row.id, name=row.name, scale=scale, added=_now()
         )
-        folder = self._folder("results", ident)
+        folder = self._kept.folder("results", ident)
         folder.mkdir(parents=True, mode=0o700)
-        self._results[ident] = result
-        self._save(result)
+        self._kept.results[ident] = result
+        self._kept.save(result)
         self._queue.add(
             NEXT, ident, lambda: self._enhance(ident), kind=f"{row.id} x{scale}",
             size=lambda: self._pixels(picture.id), limit=RESTORING,
@@ -363,9 +350,12 @@ class Desk:
         return result
 
     def _enhance(self, ident: str) -> Enhance:
-        result = self._results[ident]
-        picture = self._pictures[result.picture]
-        source, folder = self._folder("pictures", picture.id), self._folder("results", ident)
+        result = self._kept.results[ident]
+        picture = self._kept.pictures[result.picture]
+        source, folder = (
+            self._kept.folder("pictures", picture.id),
+            self._kept.folder("results", ident),
+        )
         path, weights = self._catalogue.recipe(result.row)
         return Enhance(
             path=path, weights=weights, scale=result.scale, dataset=picture.set,
@@ -374,15 +364,15 @@ class Desk:
         )  # fmt: skip
 
     def _hear_result(self, ident: str, said: Any) -> None:
-        result = self._results[ident]
+        result = self._kept.results[ident]
         if isinstance(said, Doing):
             running = {} if result.state == "done" else {"state": "running"}
-            self._results[ident] = result.model_copy(
+            self._kept.results[ident] = result.model_copy(
                 update={"stage": said.stage, "part": said.part, **running}
             )
         elif isinstance(said, Scored):
             score = Score(**said.score)
-            self._results[ident] = result.model_copy(
+            self._kept.results[ident] = result.model_copy(
                 update={"scores": result.scores | {said.name: score}}
             )
         elif isinstance(said, Found):
@@ -391,40 +381,39 @@ class Desk:
                 facts["provenance"] = self._catalogue.environment() | facts["provenance"]
             images = {"image": _address("results", ident, ".png"),
                       "small": _address("results", ident, ".png?small=1")}  # fmt: skip
-            self._results[ident] = result.model_copy(update=facts | images)
+            self._kept.results[ident] = result.model_copy(update=facts | images)
 
     def _has_result(self, ident: str, reason: str | None) -> None:
-        result = self._results[ident]
+        result = self._kept.results[ident]
         if reason is None:
-            self._set(result, state="done", stage=None, part=1.0)
+            self._kept.set(result, state="done", stage=None, part=1.0)
         else:
-            self._set(result, state="failed", stage=None, reason=reason)
+            self._kept.set(result, state="failed", stage=None, reason=reason)
 
     def end_result(self, ident: str) -> Result | None:
         """Cancels what waits or runs and returns it; removes what has ended. Raises Refused."""
         with self._lock:
-            result = self._result(ident)
+            result = self._kept.result(ident)
             if result.state in ("waiting", "running"):
                 self._cancel(result)
-                return self._results[ident]
+                return self._kept.results[ident]
             self._remove_result(ident)
-            self._change()
+            self._kept.change()
             return None
 
     def _cancel(self, result: Result) -> None:
         self._queue.cancel(result.id)
-        self._set(result, state="cancelled", stage=None, reason="cancelled")
+        self._kept.set(result, state="cancelled", stage=None, reason="cancelled")
 
     def _remove_result(self, ident: str) -> None:
         self._queue.cancel(ident)
         self._features.pop(ident, None)
-        del self._results[ident]
-        remove_entry(self._folder("results", ident))
+        self._kept.remove_result(ident)
 
     def cancel_all(self) -> int:
         """Cancels every result that waits or runs; returns how many."""
         with self._lock:
-            alive = [r for r in self._results.values() if r.state in ("waiting", "running")]
+            alive = [r for r in self._kept.results.values() if r.state in ("waiting", "running")]
             for result in alive:
                 self._cancel(result)
             return len(alive)
@@ -432,10 +421,10 @@ class Desk:
     def features(self, ident: str) -> Features:
         """Returns VIQET's features of a result; they are computed when first asked for."""
         with self._lock:
-            result = self._result(ident)
+            result = self._kept.result(ident)
             if result.state != "done":
                 raise Refused(409, "The result is not there yet.")
-            kept = self._folder("results", ident) / "viqet.json"
+            kept = self._kept.folder("results", ident) / "viqet.json"
             if ident not in self._features and kept.is_file():
                 self._features[ident] = Features.model_validate_json(kept.read_bytes())
             if ident not in self._features:
@@ -443,7 +432,7 @@ class Desk:
             return self._features[ident]
 
     def _explain(self, ident: str, kept: Path) -> None:
-        job = Explain(source=self._folder("results", ident) / "image.png")
+        job = Explain(source=self._kept.folder("results", ident) / "image.png")
 
         def heard(said: Any) -> None:
             if isinstance(said, Found):
@@ -470,75 +459,9 @@ class Desk:
         """Removes what is older than a day."""
         with self._lock:
             oldest = datetime.now(UTC) - KEPT
-            for picture in list(self._pictures.values()):
+            for picture in list(self._kept.pictures.values()):
                 if datetime.fromisoformat(picture.added) < oldest:
                     self.remove_picture(picture.id)
-
-    def _load(self) -> None:
-        """Takes up what an earlier server has left."""
-        for folder in shelf_entries(self._home):
-            kind = folder.parent.name
-            try:
-                record = json.loads((folder / RECORD).read_bytes())
-                if kind == "pictures":
-                    picture = Picture(**record)
-                    self._pictures[picture.id] = _cut_off(picture)
-                else:
-                    result = Result(**record)
-                    self._results[result.id] = _cut_off_result(result)
-            except (OSError, ValueError, TypeError):
-                remove_entry(folder)  # cut off before it was written
-        for ident in [r.id for r in self._results.values() if r.picture not in self._pictures]:
-            self._remove_result(ident)
-        self._pictures = dict(sorted(self._pictures.items(), key=lambda item: item[1].added))
-        self._results = dict(sorted(self._results.items(), key=lambda item: item[1].added))
-        self.expire()
-
-    def _folder(self, kind: str, ident: str) -> Path:
-        return shelf(self._home) / kind / ident
-
-    def _set(self, item: Picture | Result, **facts: Any) -> None:
-        """Changes some fields, and keeps that."""
-        made = item.model_copy(update=facts)
-        if isinstance(made, Picture):
-            self._pictures[made.id] = made
-        else:
-            self._results[made.id] = made
-        self._save(made)
-        self._change()
-
-    def _save(self, item: Picture | Result) -> None:
-        kind = "pictures" if isinstance(item, Picture) else "results"
-        path = self._folder(kind, item.id) / RECORD
-        with contextlib.suppress(OSError), whole(path) as file:  # full: it lives with the server
-            file.write(item.model_dump_json().encode())
-
-    def _change(self) -> None:
-        self.version += 1
-
-    def _picture(self, ident: str) -> Picture:
-        if ident not in self._pictures:
-            raise Refused(404, "There is no such picture here any more.")
-        return self._pictures[ident]
-
-    def _result(self, ident: str) -> Result:
-        if ident not in self._results:
-            raise Refused(404, "There is no such result here any more.")
-        return self._results[ident]
-
-
-def _cut_off(picture: Picture) -> Picture:
-    if picture.state != "reading":
-        return picture
-    reason = "The page was closed while it was read. Give it again."
-    return picture.model_copy(update={"state": "refused", "reason": reason})
-
-
-def _cut_off_result(result: Result) -> Result:
-    if result.state not in ("waiting", "running"):
-        return result
-    reason = "The page was closed before it was made."
-    return result.model_copy(update={"state": "cancelled", "stage": None, "reason": reason})
 
 
 def _address(kind: str, ident: str, rest: str) -> str:

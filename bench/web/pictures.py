@@ -14,7 +14,8 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 
-from bench.web.desk import LIMITS, Desk, Refused
+from bench.web.desk import LIMITS, Desk
+from bench.web.kept import Refused
 from bench.web.shapes import Cancelled, Features, Picture, Removed, Result, Wanted
 
 router = APIRouter(prefix="/api", tags=["pictures"])

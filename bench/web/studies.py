@@ -18,7 +18,7 @@ from bench.report.scores import cell_values
 from bench.study.fields import Study
 from bench.sweep.rows import planned_cells
 from bench.web.catalogue import cells_of_rows, shown_metric
-from bench.web.desk import Refused
+from bench.web.kept import Refused
 from bench.web.pictures import Png, _png
 from bench.web.shapes import (
     Gallery,
