@@ -271,7 +271,7 @@ def test_few_large_pictures_wait_to_be_scored(
 def scorers() -> list[int]:
     """The processes of this one that score."""
     found = []
-    for pid in kit._children(os.getpid()):
+    for pid in kit.children(os.getpid()):
         with contextlib.suppress(OSError):
             if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.append(pid)

@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'benc
 from ray.cluster_utils import Cluster  # noqa: E402
 
 from bench.api import run_study  # noqa: E402
+from bench.data.processes import no_main_module  # noqa: E402
 from bench.data.roots import home  # noqa: E402
 from bench.errors import BenchError  # noqa: E402
 from bench.look.check import load_study  # noqa: E402
@@ -132,6 +134,18 @@ def heard(executor: RayExecutor, handle: int) -> list[Any]:
         assert time.monotonic() < end, events
         events += [event for at, event in executor.events(0.5) if at == handle]
     return events
+
+
+def test_a_notebook_that_has_begun_processes_may_use_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    main = sys.modules["__main__"]
+    monkeypatch.delattr(main, "__file__", raising=False)
+    with no_main_module():
+        pass
+    machines.forget_no_file()
+    assert not hasattr(main, "__file__")
+    monkeypatch.setattr(main, "__file__", "mine.py", raising=False)
+    machines.forget_no_file()
+    assert main.__file__ == "mine.py"
 
 
 def test_the_events_of_a_job_come_as_from_a_process_of_this_machine(

@@ -844,7 +844,7 @@ class Run:
     def workers(self) -> list[int]:
         """Those that score; multiprocessing's own tracker of resources is not one of them."""
         found = []
-        for pid in kit._children(self.process.pid):
+        for pid in kit.children(self.process.pid):
             with contextlib.suppress(OSError):
                 if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     found.append(pid)

@@ -565,7 +565,8 @@ def test_a_killed_driver_leaves_its_jobs_and_the_next_one_takes_them_up(
     command = ("sweep", "tiny.yaml", "--executor", "slurm", "--workers", "2")
     first = kit.commands().start(world, *command, before=LOCAL, home=home)
     jobs = until(lambda: len(found := started(home)) == 2 and found, "two jobs")
-    shown = status_of(world, home)
+    both = lambda: len((now := status_of(world, home))["running"]) == 2 and now  # noqa: E731
+    shown = until(both, "two that run")
     first.kill()
     first.wait()
     assert (len(shown["running"]), shown["waiting"], shown["left"]) == (2, [], 0)

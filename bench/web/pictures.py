@@ -214,7 +214,7 @@ def _zip(desk: Desk, pictures: list[Picture]) -> Iterator[bytes]:
             files = [_distinct(_result_name(desk, result), taken) for result in results]
             told.append(_told(picture, results, files))
             for result, file in zip(results, files, strict=True):
-                with archive_.open(file, "w", force_zip64=True) as member:
+                with archive_.open(file, mode="w", force_zip64=True) as member:
                     for chunk in _chunks(desk.file("results", result.id, "image.png")):
                         member.write(chunk)
                         yield buffer.taken()

@@ -127,7 +127,9 @@ def _limit_memory(most: int) -> None:
     status = Path("/proc/self/status")
     if torch.cuda.is_available() or not status.is_file():
         return
-    lines = (line.split() for line in status.read_text().splitlines())
+    lines = (
+        line.split() for line in status.read_text(encoding="ascii", errors="replace").splitlines()
+    )
     now = next(int(words[1]) * 1024 for words in lines if words[0] == "VmData:")
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (now + most, hard))

@@ -42,6 +42,7 @@ def connect(address: str) -> Path | None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it warns of a change
     logging.getLogger("ray").setLevel(logging.ERROR)
     rays_driver.print_to_stdstream = _show  # or it prints among the answers
+    forget_no_file()
     folder = None
     try:
         if address:
@@ -55,6 +56,14 @@ def connect(address: str) -> Path | None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, heard)  # Ray's own ends the process on the spot
     return folder
+
+
+def forget_no_file() -> None:
+    """Takes away a main module's file that is None: Ray would take it for a name. So does one that
+    has none, as in a notebook, look once processes were begun (`no_main_module`)."""
+    main = sys.modules["__main__"]
+    if vars(main).get("__file__", "") is None:
+        del main.__file__
 
 
 def _start(folder: Path) -> None:
