@@ -266,7 +266,7 @@ def test_status_shows_machines_and_a_killed_driver_takes_its_jobs_along(
             kit.commands().run(world, "status", "tiny", home=bench_home).out.splitlines()[-2:-1]
         )
         assert re.fullmatch(r"machine [ab]: 0 recorded, running shift t00[01] \(.*\)", told)
-        assert len(training()) == 2
+        kit.until(lambda: len(training()) == 2, "two alone, those of tests before having ended")
         driver.kill()
         driver.wait()
         kit.until(lambda: not training(), "their end")
