@@ -1,11 +1,11 @@
 """A report's page, driven in a real browser: Chromium, if the machine has one."""
 
 import io
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import chromium
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,14 +15,7 @@ from bench.records.cell import Cell, Score, UsedDataset
 from bench.report.render import render
 from bench.study.fields import Study
 
-api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-
-SWITCHES = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+pytestmark = chromium.needs_chromium
 SIDE = 100
 PSNR = {"flat": 30.0, "bright": 20.0, "best": 40.0, "none": None}
 """In the study's order."""
@@ -87,10 +80,8 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with api.sync_playwright() as tool:
-        chromium = tool.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield chromium
-        chromium.close()
+    with chromium.opened() as found:
+        yield found
 
 
 @pytest.fixture

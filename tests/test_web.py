@@ -33,11 +33,14 @@ from starlette.testclient import TestClient
 from bench.look.clean import clean
 from bench.measure.metrics.fidelity import psnr_y
 from bench.measure.protocol import protocol
+from bench.records.cell import Cell, Score
 from bench.records.shelf import shelf, shelf_lock
+from bench.report.rows import Row
+from bench.study.fields import Study
 from bench.sweep.executors.local import LocalExecutor
 from bench.web import desk as desk_module
 from bench.web.app import _states, make_app
-from bench.web.catalogue import Catalogue
+from bench.web.catalogue import Catalogue, _table
 from bench.web.desk import LIMITS, Desk, Refused
 from bench.web.pictures import _write
 from bench.web.reading import read_upload
@@ -634,6 +637,31 @@ def test_a_picture_that_breaks_the_decoder_costs_one_job(bench_home: Path) -> No
     assert memory == "It needs more memory than a picture may take here."
     assert late == "It took longer than 1 s, and was stopped."
     assert (well, end) == (Found({"well": True}), None)
+
+
+def test_a_row_s_number_is_that_of_the_study_s_table() -> None:
+    """Of two seeds one could not score the second image, so both means are over the first."""
+    study = Study.model_validate(
+        {
+            "name": "two",
+            "task": {"kind": "super-resolution", "scale": 2},
+            "methods": {"shift": {"use": "nets.Shift"}},
+            "evaluate": {"datasets": ["set5"], "metrics": ["psnr_y"]},
+            "budget": {"seeds": [0, 1]},
+        }
+    )
+    cells = [
+        Cell(
+            study="two", method="shift", use="nets.Shift", trial=None, seed=seed, attempt=0,
+            state="complete", parameters={}, fingerprint="f",
+            scores=[Score("set5", 2, image, "psnr_y", "sr-y@1", v) for image, v in found.items()],
+        )
+        for seed, found in enumerate(({"a": 30.0, "b": 50.0}, {"a": 32.0, "b": float("nan")}))
+    ]  # fmt: skip
+    (value,) = _table(study, Row("shift", "shift", tuple(cells)))
+    assert (value.dataset, value.metric, value.value, value.unit) == (
+        "set5 x2", "psnr_y", 31.0, "dB",
+    )  # fmt: skip
 
 
 def test_names_are_for_display_alone(site: Site) -> None:

@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import shutil
 import signal
 import urllib.request
 from collections.abc import Iterator
@@ -11,19 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import chromium
 import numpy as np
 import pytest
 from kit import METHODS, Command, commands, make_world, until, write_study
 from PIL import Image
 
-api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-
-SWITCHES = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+pytestmark = chromium.needs_chromium
 SLOW = '''
 
 class Slow(Shift):
@@ -96,10 +89,8 @@ def held(world: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with api.sync_playwright() as tool:
-        chromium = tool.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield chromium
-        chromium.close()
+    with chromium.opened() as found:
+        yield found
 
 
 def ask(address: str, path: str, method: str = "GET", body: bytes | None = None) -> Any:

@@ -10,6 +10,7 @@ __all__ = [
     "joined",
     "latex",
     "markup",
+    "means",
     "papers",
     "provenance",
     "render",

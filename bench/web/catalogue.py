@@ -8,8 +8,8 @@ import threading
 from collections.abc import Iterator
 from functools import cache, cached_property
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -25,10 +25,11 @@ from bench.method.contract import Method
 from bench.method.loading import build_method, find_method, known_methods
 from bench.records.cell import Cell, load_records
 from bench.records.store import Store
+from bench.report.means import means_of
 from bench.report.provenance import tiny_runs
 from bench.report.rows import Row as TableRow
 from bench.report.rows import choose_rows, trial_label
-from bench.report.scores import by_trial, cell_values, metric_title
+from bench.report.scores import by_trial, columns_of, metric_title
 from bench.study.fields import Study
 from bench.sweep.identity import git_state
 from bench.sweep.rows import check_row_weights, kind_of, scales_of
@@ -242,21 +243,20 @@ def _trained_row(study: Study, row: TableRow, best: bool, store: Store) -> shape
         id=f"{study.name}/{cell.file_name}", name=row.label, group="trained", study=study.name,
         scales=list(scales_of(study, row.method)) or [1], best=best,
         told=f"{told}, a tiny run: {updates}" if updates else told,
-        table=list(_table(row)), missing=missing,
+        table=list(_table(study, row)), missing=missing,
     )  # fmt: skip
 
 
-def _table(row: TableRow) -> Iterator[shapes.TableValue]:
-    """The row's means over the images of a set, and over its seeds."""
-    means: dict[tuple[str, str, str], list[float]] = {}
-    for cell in row.cells:
-        for column, images in cell_values(cell).items():
-            value = column.pool(images.values())
-            key = (column.place, column.assessor or column.metric, metric(column.metric).unit)
-            means.setdefault(key, []).append(value)
-    for (dataset, name, unit), values in means.items():
-        if (value := fmean(values)) == value:
-            yield shapes.TableValue(dataset=dataset, metric=name, value=value, unit=unit)
+def _table(study: Study, row: TableRow) -> Iterator[shapes.TableValue]:
+    """The row's numbers as the study's table has them."""
+    columns = columns_of(study, row.cells)
+    (means,) = means_of([row], columns)
+    for column, mean in zip(columns, means, strict=True):
+        if mean is not None and isfinite(mean.value):
+            yield shapes.TableValue(
+                dataset=column.place, metric=column.assessor or column.metric, value=mean.value,
+                unit=metric(column.metric).unit,
+            )  # fmt: skip
 
 
 # --- benchmark sets -------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import resource
 import shlex
 import time
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,16 +81,16 @@ Said = Doing | Found | Scored | Ended
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class Job(ABC):
     """Something that a worker does."""
 
     memory: int = 4 * GIGABYTE
     """Bytes that it may take beyond what a worker begins with."""
     places: Mapping[str, str] = field(default_factory=lambda: here())
 
+    @abstractmethod
     def steps(self) -> Iterator[Said]:
         """Says what it does; what it yields last is not yet the end."""
-        raise NotImplementedError
 
 
 def here() -> dict[str, str]:
