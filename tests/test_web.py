@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import PIL.Image
 import PIL.ImageCms
@@ -30,6 +31,7 @@ from kit import commands, make_world, until, write_study
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
+from bench.cli.web import web
 from bench.look.clean import clean
 from bench.measure.metrics.fidelity import psnr_y
 from bench.measure.protocol import protocol
@@ -926,6 +928,13 @@ def test_the_command_serves_on_loopback_alone_until_ctrl_c(tmp_path: Path) -> No
         command.ctrl_c()
         for ended in (command.wait(), asked.wait()):
             assert (ended.status, "Traceback" in ended.err) == (0, False), ended.err
+
+
+@pytest.mark.parametrize("port", ["65536", "-1"])
+def test_a_port_that_there_is_not_is_refused(port: str) -> None:
+    """The system takes it modulo 65536."""
+    with pytest.raises(click.BadParameter, match=r"not in the range 0<=x<=65535"):
+        web.main(["--port", port, "--no-browser"], standalone_mode=False)
 
 
 def test_the_host_of_a_link_is_written_as_browsers_send_it() -> None:

@@ -5,7 +5,7 @@ import click
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Others need a token then.")
-@click.option("--port", default=8008, show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8008, show_default=True)
 @click.option("--no-browser", is_flag=True, help="Only says where the page is.")
 def web(host: str, port: int, no_browser: bool) -> int:
     """Opens a page to enhance, compare and score pictures."""
