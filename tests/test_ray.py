@@ -236,7 +236,7 @@ def test_a_machine_without_the_home_or_with_other_data(
             while executor._running:
                 told += [event for _, event in executor.events(0.5)]
         cells = [event.cell for event in told if isinstance(event, Done)]
-        assert [cell.state for cell in cells] == ["complete"] * len(handles), cells
+        assert [cell.state for cell in cells] == ["complete"] * len(handles), told
         assert {event.node for event in told if isinstance(event, Begun)} == {"c"}
         (note,) = [e.text for e in told if isinstance(e, Note) and "left out" in e.text]
         assert note == "d is left out: images of set14 (another one)"

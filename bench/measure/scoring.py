@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
 
+from bench.data.pixels import Image
 from bench.errors import BenchError
-from bench.measure.metrics import ImageScore, Scorer, metric, score_image
+from bench.measure.metrics import ImageScore, Metric, Scorer, metric, score_image
 from bench.measure.protocol import Protocol
 from bench.measure.scores import ScoreStore, score_key
 from bench.measure.task import Digests, Task, digests_of
@@ -86,15 +87,18 @@ class Scoring:
             digests = digests_of(sr, hr)
             stored = self.look_up(job.lacking, digests)
         fresh = {
-            name: score_image(
-                _scorer(name), sr, hr, self.rules, self.scale, reference=metric(name).reference
-            )
+            name: self._scored(metric(name), sr, hr)
             for name in job.lacking
             if name not in stored and not metric(name).network
         }
         return Computed(fresh, stored, digests)
 
+    def _scored(self, facts: Metric, sr: Image, hr: Image | None) -> ImageScore:
+        return score_image(
+            _scorer(facts), sr, hr, self.rules, self.scale, reference=facts.reference
+        )
+
 
 @cache
-def _scorer(name: str) -> Scorer:
-    return metric(name).load("cpu")
+def _scorer(facts: Metric) -> Scorer:
+    return facts.load("cpu")
