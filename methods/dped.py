@@ -208,8 +208,8 @@ def told_apart(real: Tensor, fake: Tensor) -> Tensor:
 
     Each patch is shown as both, where the authors draw one of the two: the same sum on average.
     """
-    known = torch.tensor([1, 0], device=real.device).repeat_interleave(len(real))
-    return F.cross_entropy(torch.cat([real, fake]), known, reduction="sum") / 2
+    known = torch.arange(2 * len(real), device=real.device) < len(real)
+    return F.cross_entropy(torch.cat([real, fake]), known.long(), reduction="sum") / 2
 
 
 def photograph(x: Tensor) -> Tensor:

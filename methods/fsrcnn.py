@@ -89,7 +89,7 @@ class FSRCNN(Method):
 
 def luma(rgb: Tensor) -> Tensor:
     """Returns Y `(N, 1, H, W)` of BT.601, 16/255 to 235/255, of RGB `(N, 3, H, W)` in [0, 1]."""
-    weights = rgb.new_tensor([65.481, 128.553, 24.966]) / 255
+    weights = torch.stack([rgb.new_full((), part) for part in (65.481, 128.553, 24.966)]) / 255
     return torch.einsum("c,nchw->nhw", weights, rgb)[:, None] + 16 / 255
 
 

@@ -223,7 +223,8 @@ class GAN(Method):
             yield "balance", real.sigmoid().mean() - fake.sigmoid().mean()
             contrast = sr.std() / batch.target.std().clamp(min=1e-6)
             yield "contrast", contrast
-            self._watch(discriminator, contrast, stage, batch.step)
+            self.certain.copy_((self.certain + 1) * (discriminator < CERTAIN))
+            self.flat.copy_((self.flat + 1) * (contrast < FLAT))
 
     def content(self, sr: Tensor, hr: Tensor) -> Tensor:
         """Equation 2: MSE of VGG19's block5_conv4 after its ReLU, features divided by 12.75.
@@ -234,12 +235,8 @@ class GAN(Method):
             wanted = self.features(hr)[self.layer]
         return F.mse_loss(self.features(sr)[self.layer] / 12.75, wanted / 12.75)
 
-    def _watch(self, loss: Tensor, contrast: Tensor, stage: Stage, step: int) -> None:
+    def watch(self, stage: Stage, step: int) -> None:
         """Raises Diverged when the discriminator has won for good, or SR has lost its contrast."""
-        self.certain.copy_((self.certain + 1) * (loss < CERTAIN))
-        self.flat.copy_((self.flat + 1) * (contrast < FLAT))
-        if (step + 1) % 50:  # to look waits for a GPU
-            return
         where = f"stage {stage.name}: at step {step + 1}"
         if self.flat >= WINDOW:
             raise Diverged(

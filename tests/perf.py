@@ -36,10 +36,11 @@ from bench.method.recipe import Recipe
 from bench.records.cell import Cell, Score, write_cell
 from bench.records.store import Store
 from bench.train.batches import Patches
-from bench.train.loop import choose_device, choose_precision, update
+from bench.train.loop import choose_device, choose_precision
 from bench.train.optimizers import make_optimizers
 from bench.train.pixels import find_source, open_pixels
 from bench.train.plan import Plan
+from bench.train.updates import update
 from methods.esrgan import RRDBNet
 from methods.networks.edsr import EDSRNetwork, ShuffleConv
 from methods.networks.rrdbnet import RRDBNetwork

@@ -26,11 +26,11 @@ from bench.records.cell import TrainedStage
 from bench.records.store import Store
 from bench.study.fields import TaskSection, TrainSection
 from bench.train.batches import opened_batches
-from bench.train.loop import update
 from bench.train.optimizers import make_optimizers
 from bench.train.plan import Plan
 from bench.train.planning import plan_stages
 from bench.train.stages import train_stages
+from bench.train.updates import update
 from methods.cas_gan import (
     CASGAN,
     LLCGAN,

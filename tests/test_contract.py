@@ -27,9 +27,9 @@ from bench.method import (
     known_methods,
 )
 from bench.method.restoring import restore
-from bench.train.loop import update
 from bench.train.optimizers import make_optimizers
 from bench.train.plan import Plan
+from bench.train.updates import update
 
 SIZES = [(16, 16), (17, 23), (24, 13)]
 

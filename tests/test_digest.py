@@ -12,6 +12,7 @@ import pytest
 from bench.measure.metrics import METRICS, metric
 from bench.records import digest
 from bench.records.digest import NOT_FOLLOWED, code_digest, forget_code, reached_from
+from bench.records.equal import EQUAL
 
 SOURCE = '''
 """A module."""
@@ -181,4 +182,19 @@ def test_the_loop_and_the_pixels_cover_what_they_rest_on() -> None:
     pixels = reached_from(Pair, find_degradation("jpeg_lanczos:90"))  # type: ignore[arg-type]
     assert {"bench.data.pixels.as_rgb", "bench.data.degrade.jpeg"} <= set(pixels)
     assert "bench.data.degrade.noise" not in pixels
-    assert "bench.train.loop.update" in reached_from(loop.run_steps)
+    assert "bench.train.updates.update" in reached_from(loop.run_steps)
+
+
+def test_code_that_takes_the_place_of_other_code_has_not_changed_since() -> None:
+    """An entry that nothing has the digest of is dead: it goes, and nothing comes in its place
+    unless all bits were compared again (tests/bits.py)."""
+    from bench.method import find_method, known_methods
+    from bench.train.planning import loop_digest, method_digest
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digest, "EQUAL", {})
+        loop_digest.cache_clear()
+        current = {loop_digest(), *(method_digest(find_method(m)) for m in known_methods())}
+    loop_digest.cache_clear()
+    assert set(EQUAL) <= current
+    assert not set(EQUAL) & set(EQUAL.values())

@@ -15,9 +15,9 @@ from bench.errors import BenchError
 from bench.measure.speed import parameters_used
 from bench.method import Batch, Recipe, build_method
 from bench.method.restoring import restore
-from bench.train.loop import update
 from bench.train.optimizers import Optimizers, make_optimizers
 from bench.train.plan import Plan
+from bench.train.updates import update
 from methods.losses.adversarial import fooled, told_apart
 from methods.networks.discriminators import DPEDDiscriminator
 from methods.prad import PRESETS, Decoder, Generator, PRaD, reach, rescaled

@@ -22,11 +22,12 @@ from bench.records.store import Store
 from bench.study.fields import TaskSection, TrainSection
 from bench.train import loop as train
 from bench.train.batches import Patches
-from bench.train.loop import run_steps, update
+from bench.train.loop import run_steps
 from bench.train.optimizers import make_optimizers
 from bench.train.pixels import find_source, open_pixels
 from bench.train.plan import Plan
 from bench.train.stages import plan_stages, train_stages
+from bench.train.updates import update
 from methods import rescnn_gan
 from methods.networks.discriminators import ResCNNDiscriminator, SRGANDiscriminator
 from methods.rescnn_gan import CNN, GAN, WINDOW, ResCNN, cross_entropy, linear, psnr
@@ -330,8 +331,10 @@ def test_a_collapse_ends_the_training_with_its_reason(make_sick: Any, why: str) 
     method.certain.fill_(WINDOW - 2)
     method.flat.fill_(WINDOW - 2 if make_sick is flat else 0)
     one_update(method, step=48)
+    method.watch(method.stages()[-1], 48)
+    one_update(method, step=49)
     with pytest.raises(Diverged, match=rf"^stage gan: at step 50 {why}: for {WINDOW} updates"):
-        one_update(method, step=49)
+        method.watch(method.stages()[-1], 49)
 
 
 def test_a_state_must_last_to_be_a_collapse() -> None:

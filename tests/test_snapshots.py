@@ -75,23 +75,14 @@ def test_measuring_again_measures_the_snapshots_too(
     assert done.cell.scores == first.scores
 
 
-class Counting:
-    """Batches that are nothing; the weight is the number of updates that were made."""
-
-    fingerprint = "none"
-
-    def batch(self, step: int) -> None:
-        return None
-
-
 def test_an_interrupted_training_writes_again_what_came_after_its_checkpoint(
     tmp_path: Path,
 ) -> None:
     method = torch.nn.Linear(1, 1)
-    kept = Snapshots(Counting(), method, [2, 4], tmp_path)  # type: ignore[arg-type]
+    kept = Snapshots(method, [2, 4], tmp_path)  # type: ignore[arg-type]
 
     def update(step: int) -> None:
-        kept.batch(step)
+        kept.keep(step)
         torch.nn.init.constant_(method.weight, step + 1)
 
     for step in (0, 1, 2, 3, 4, 5):
@@ -109,7 +100,7 @@ def test_without_snapshots_a_study_is_what_it_was(small_sets: Path, tmp_path: Pa
     """No record is voided by a field that says nothing."""
     study = load_study(study_file(tmp_path, more=""))
     parts = study.model_dump(mode="json", include={"task", "train", "select"})
-    assert parts["train"].pop("snapshots") is None
+    assert [parts["train"].pop(name) for name in ("snapshots", "updates")] == [None, None]
     budget = study.budget.model_dump(mode="json", exclude={"trials"})
     row = study.methods["net"].model_dump(mode="json")
     assert (row.pop("ensemble"), row.pop("command")) == (False, None)

@@ -80,7 +80,9 @@ def test_remarks_metrics_and_methods_void_nothing(place: Place) -> None:
         text = file.read_text()
         file.write_text(f"{text}\n# a remark at the end of {file.name}\n")
     place.change(
-        "bench/train/loop.py", "def _seed_of", '"""Words between definitions."""\n\n\ndef _seed_of'
+        "bench/train/updates.py",
+        "def _seed_of",
+        '"""Words between definitions."""\n\n\ndef _seed_of',
     )
     (place.code / "bench/measure/metrics/smooth_noise.py").write_text(
         "def smooth(x):\n    return 0\n"

@@ -123,7 +123,7 @@ def test_the_curve_has_points_over_equal_steps_whatever_the_blocks(
     # 250 steps make 125 points, each the mean of two
     monkeypatch.setattr(train, "BLOCK", block)
     plan = plan_of(Scalar(), 250, learning_rate=0.01)
-    _, (history, _, _) = results(start(plan, patches, tmp_path))
+    _, (history, *_) = results(start(plan, patches, tmp_path))
     assert [step for step, _ in history] == list(range(2, 251, 2))
     means = [5 - 0.01 * (2 * i + 0.5) for i in range(125)]
     assert [losses["loss"] for _, losses in history] == pytest.approx(means, abs=1e-3)
@@ -199,7 +199,7 @@ class Sometimes(Scalar):
 
 def test_every_update_s_losses_are_kept(patches: TrainingPixels, tmp_path: Path) -> None:
     plan = plan_of(Sometimes(), 250, learning_rate=0.01)
-    _, (history, curves, _) = results(start(plan, patches, tmp_path))
+    _, (history, curves, *_) = results(start(plan, patches, tmp_path))
     assert curves["loss"] == pytest.approx(5 - 0.01 * np.arange(250), abs=1e-3)
     assert np.flatnonzero(np.isfinite(curves["rare"])).tolist() == list(range(0, 250, 3))
     assert curves["rare"][249] == 259
@@ -220,6 +220,19 @@ def test_patches_are_channels_last_and_set_by_seed_and_step(
     one, same, other = ([batch.hr for batch in owner.batches] for owner in owners)
     assert torch.equal(one[0], same[0]) and torch.equal(one[1], same[1])
     assert not torch.equal(one[0], one[1]) and not torch.equal(one[0], other[0])
+
+
+def test_a_method_may_look_at_its_numbers_after_every_50th_update(
+    patches: TrainingPixels, tmp_path: Path
+) -> None:
+    class Watching(Scalar):
+        def watch(self, stage: Stage, step: int) -> None:
+            if step == 99:
+                raise Diverged(f"{stage.name}: seen {len(self.batches)} updates")
+            assert (step, len(self.batches)) == (49, 50)
+
+    with pytest.raises(Diverged, match=r"^fit: seen 100 updates The learning rate is"):
+        finish(plan_of(Watching(), 130, learning_rate=0.01), patches, tmp_path)
 
 
 # --- two optimizers -------------------------------------------------------------------------------
@@ -351,7 +364,7 @@ def test_a_training_that_goes_on_ends_bit_by_bit_where_an_uninterrupted_one_does
     torch.manual_seed(1)
     net = cls()
     uninterrupted = copy.deepcopy(net)
-    _, (history, curves, _) = results(
+    _, (history, curves, *_) = results(
         start(plan_of(uninterrupted, 12, **recipe), patches, tmp_path / "whole")
     )
     monkeypatch.setattr(train, "time", SimpleNamespace(monotonic=clock.monotonic))

@@ -35,10 +35,11 @@ from bench.sweep.rows import (
     seeds_of,
     start_of,
 )
-from bench.train.loop import choose_device, update
+from bench.train.loop import choose_device
 from bench.train.optimizers import make_optimizers
 from bench.train.plan import Plan
 from bench.train.planning import plan_stages
+from bench.train.updates import update
 
 Row = dict[str, Any]
 

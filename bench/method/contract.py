@@ -182,6 +182,13 @@ class Method(nn.Module):
         """
         return {"loss": F.l1_loss(self(batch.lr), batch.target)}
 
+    def watch(self, stage: Stage, step: int) -> None:
+        """Called after every 50th update, to look at what the training steps have counted.
+
+        A training step itself should leave all numbers on the device, or it cannot be captured on a
+        GPU. Raises Diverged where going on would be in vain.
+        """
+
 
 def groups_of(method: Method, stage: Stage) -> dict[str, list[Group]]:
     """Returns what each named loss of a stage updates, as groups: one of rate 1 if none are made.

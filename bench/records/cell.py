@@ -69,6 +69,8 @@ class TrainedStage(BaseModel):
     """In a trial's record: the run in MLflow that has its loss curves."""
     precision: str
     device: str
+    updates: str = ""
+    """How they were launched on a GPU: captured, or why not; "": one operation after the other."""
     scale: int = 0
     """That it was trained for; 0: it serves all scales of its method."""
     target: str = ""

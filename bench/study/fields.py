@@ -284,7 +284,7 @@ class Study(Section):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-LATER = ("snapshots",)
+LATER = ("snapshots", "updates")
 """Fields of later versions: where they say nothing, a study is what it was without them."""
 
 

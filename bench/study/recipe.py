@@ -155,6 +155,9 @@ class RecipeSection(Section):
     """Decay of the average of the weights that is stored and measured. 0: no average."""
     precision: Literal["auto", "fp32", "bf16"] | None = None
     """auto: bf16 autocast where the device multiplies bf16 natively, else fp32."""
+    updates: Literal["auto", "captured", "eager"] | None = None
+    """captured: each as one CUDA graph; eager: launched one operation after the other. auto:
+    captured on a GPU, eager elsewhere."""
 
     @field_validator("epochs")
     @classmethod

@@ -14,4 +14,5 @@ __all__ = [
     "stages",
     "targets",
     "trained",
+    "updates",
 ]

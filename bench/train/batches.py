@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ class Patches:
         self._lr = {scale: _Images(lr) for scale, lr in pixels.lr.items()}
         self._hr = _Images(pixels.hr)
         self._target = None if targets is None else _Images(targets)
-        self._move()
+        self._move(pixels.key)
         self.fingerprint = content_key(
             {
                 "pixels": pixels.key,
@@ -66,12 +66,16 @@ class Patches:
         )
 
     def batch(self, step: int) -> Batch:
-        """Returns random crops, set by seed and step alone.
+        """Returns random crops, set by seed and step alone. Values in [0, 1], fp32, channels_last.
 
         The scale is drawn, if there are several; then a crop's image by its area in LR pixels, its
         place among all whole LR pixels, and one of the orientations of `augment`. LR, HR and target
-        share all of it. Values in [0, 1], fp32, channels_last.
+        share all of it.
         """
+        return self.at(self.places(step), step)
+
+    def places(self, step: int) -> "Places":
+        """Draws a batch; of the pixels nothing is read."""
         rng = np.random.default_rng([self._seed, step])
         # one scale takes nothing from the generator
         which = rng.integers(len(self._scales)) if len(self._scales) > 1 else 0
@@ -83,23 +87,59 @@ class Patches:
         corner = rng.integers(lr.sizes[image] - side + 1)
         turn = rng.integers(2, size=(3, self._size)).astype(bool)
         turn[{"turns": 3, "flips": 2, "none": 0}[self._augment] :] = False
-        small = lr.crops(image, corner, side, turn, self._device)
-        hr = self._hr.crops(image, corner * scale, self._patch, turn, self._device)
+        starts = [lr.places(image, corner, side, turn)]
+        for images in (self._hr, self._target):
+            if images is not None:
+                starts.append(images.places(image, corner * scale, self._patch, turn))
+        return Places(scale, torch.from_numpy(np.stack(starts)))
+
+    def at(self, places: "Places", step: int) -> Batch:
+        """Cuts a batch out."""
+        lr, side = self._lr[places.scale], self._patch // places.scale
+        small = lr.crops(places.starts[0], side, self._device)
+        hr = self._hr.crops(places.starts[1], self._patch, self._device)
         if self._target is None:
             return Batch(small, hr, hr, step)
-        target = self._target.crops(image, corner * scale, self._patch, turn, self._device)
-        return Batch(small, hr, target, step)
+        return Batch(
+            small, hr, self._target.crops(places.starts[2], self._patch, self._device), step
+        )
 
-    def _move(self) -> None:
-        """Takes the images to the GPU if they need little of its memory; else they stay mapped."""
+    @property
+    def on_card(self) -> bool:
+        """Whether all images lie on the training device, a GPU."""
         images = [*self._lr.values(), self._hr, *([self._target] if self._target else [])]
-        needed = sum(i.pixels.nbytes for i in images)
+        return all(kept.pixels.device.type == "cuda" for kept in images)
+
+    def _move(self, key: str) -> None:
+        """Takes the images to the GPU if they need little of its memory; else they stay mapped."""
         if self._device.type != "cuda":
             return
+        images = {f"{key} LR x{scale}": lr for scale, lr in self._lr.items()}
+        images[f"{key} HR"] = self._hr
+        if not images.keys() <= _CARD.keys():
+            _CARD.clear()
+            free, _ = torch.cuda.mem_get_info(self._device)
+            if sum(i.pixels.nbytes for i in images.values()) > _SHARE * free:
+                return
+            _CARD.update({n: i.pixels.to(self._device) for n, i in images.items()})
+        for name, kept in images.items():
+            kept.pixels = _CARD[name]
         free, _ = torch.cuda.mem_get_info(self._device)
-        if needed < _SHARE * free:
-            for kept in images:
-                kept.pixels = kept.pixels.to(self._device)
+        if self._target and self._target.pixels.nbytes < _SHARE * free:
+            self._target.pixels = self._target.pixels.to(self._device)
+
+
+_CARD: dict[str, Tensor] = {}
+"""The images of this process's last training on a GPU, for the next trial's are mostly the same."""
+
+
+class Places(NamedTuple):
+    """Where the crops of a batch lie."""
+
+    scale: int
+    starts: Tensor
+    """`(2 or 3, 3, N)` of LR, HR and what is learned: each crop's first pixel, its step to the next
+    row and its step to the next column."""
 
 
 def _check_fits(lr: Mapped, patch: int, scale: int) -> None:
@@ -131,15 +171,14 @@ class _Images:
         self.wide = images.pixels.dtype == np.uint16
         self.pixels = torch.from_numpy(images.pixels.view(np.int16) if self.wide else images.pixels)
 
-    def crops(
+    def places(
         self,
         image: NDArray[np.intp],
         corner: NDArray[np.int64],
         side: int,
         turn: NDArray[np.bool_],
-        device: torch.device,
-    ) -> Tensor:
-        """(N, C, side, side) in [0, 1]: of each image the square at its corner, turned.
+    ) -> NDArray[np.int64]:
+        """(3, N): of each image the square at its corner, turned, as a start and two steps.
 
         turn (3, N): upside down, left to right, transposed. A crop is read off the flat file by a
         start and two steps, so turning costs nothing. Of the square a b / c d in rows of length w:
@@ -153,8 +192,12 @@ class _Images:
         down, right = np.where(turn[0], -width, width), np.where(turn[1], -1, 1)
         start = start - (side - 1) * (np.minimum(down, 0) + np.minimum(right, 0))
         down, right = np.where(turn[2], right, down), np.where(turn[2], down, right)
+        return np.stack([start, down, right])
+
+    def crops(self, places: Tensor, side: int, device: torch.device) -> Tensor:
+        """(N, C, side, side) in [0, 1], cut out where `places` says."""
         place = self.pixels.device
-        first, rows, columns = torch.from_numpy(np.stack([start, down, right])).to(place)[..., None]
+        first, rows, columns = places.to(place)[..., None]
         steps = torch.arange(side, device=place)
         index = (first + rows * steps)[:, :, None] + (columns * steps)[:, None, :]
         crops = self.pixels.index_select(0, index.view(-1))
@@ -162,7 +205,7 @@ class _Images:
             crops = crops.pin_memory().to(device, non_blocking=True)
         if self.wide:
             crops = crops.int().bitwise_and_(0xFFFF)
-        crops = crops.view(len(image), side, side, -1).permute(0, 3, 1, 2)
+        crops = crops.view(places.shape[1], side, side, -1).permute(0, 3, 1, 2)
         return crops.float().div_(self.full)
 
 

@@ -38,7 +38,7 @@ def read_checkpoint(path: Path) -> tuple[State | None, str]:
             if damaged := archive.testzip():
                 raise ValueError(f"{damaged} is damaged")
         state: State = torch.load(path, map_location="cpu", weights_only=True)
-        if set(state) != FIELDS:
+        if set(state) - {"updates"} != FIELDS:  # of captured ones, whether they were
             raise ValueError(f"holds {', '.join(map(str, state))}")
         return state, ""
     except Exception as error:  # a damaged file makes torch raise almost anything

@@ -1,18 +1,18 @@
 """The one training loop: precision, memory format, blocks, checkpoints."""
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bench.errors import BenchError, Diverged, unknown
-from bench.method.batch import Batch, Batches
-from bench.method.contract import Method, Stage
+from bench.method.batch import Batches
 from bench.method.precision import ieee_fp32
 from bench.method.recipe import Recipe
 from bench.train.checkpoint import State, read_checkpoint, write_checkpoint
@@ -25,17 +25,18 @@ from bench.train.curves import (
     keep_losses,
 )
 from bench.train.ending import end_if_asked
-from bench.train.optimizers import (
-    Average,
-    Optimizers,
-    make_optimizers,
-    set_learning_rates,
-)
+from bench.train.graphs import Captured
+from bench.train.optimizers import Average, make_optimizers
 from bench.train.plan import Plan
+from bench.train.updates import Eager, Updates
 
+FEW = 100
+"""Updates for which it does not pay to capture one: proving it takes half a dozen."""
 BLOCK = 2.0
 """Seconds between two signs of life. A GPU is waited for, losses are looked at, and a checkpoint
 may be written only then."""
+WATCH = 50
+"""Updates after which a method may look at its own numbers: to look waits for a GPU."""
 MARKS = 4
 """A block also ends at each quarter of a training, so that a pruner always looks at the same."""
 
@@ -81,17 +82,43 @@ def choose_precision(name: str, device: torch.device) -> str:
     return "bf16" if native() else "fp32"
 
 
+def choose_updates(name: str, device: torch.device, steps: int) -> str:
+    """Returns "captured" or "eager"; auto captures on a GPU all but trainings that end at once.
+
+    Raises BenchError for captured updates without a GPU.
+    """
+    if name == "captured" and device.type != "cuda":
+        raise BenchError(f"updates are captured on a GPU alone; this trains on the {device.type}.")
+    if name == "auto":
+        return "captured" if device.type == "cuda" and steps >= FEW else "eager"
+    return name
+
+
+class Run(NamedTuple):
+    """What a training has left behind besides weights."""
+
+    history: History
+    """The points of its loss curve."""
+    curves: Curves
+    """The losses of every update."""
+    seconds: float
+    updates: str
+    """How they were launched; "": one operation after the other."""
+
+
 def run_steps(
-    plan: Plan, batches: Batches, path: Path
-) -> Generator[Progress | Note, None, tuple[History, Curves, float]]:
-    """Makes all updates of a stage; returns the points of its loss curve, the losses of every
-    update, and the seconds it took.
+    plan: Plan,
+    batches: Batches,
+    path: Path,
+    keep: Callable[[int], None] = lambda step: None,
+) -> Generator[Progress | Note, None, Run]:
+    """Makes all updates of a stage. keep: told the number of each before it is made.
 
     An update depends on weights, optimizer state, seed and step alone, so a training that goes on
     from the checkpoint at `path` ends bit by bit where an uninterrupted one does. At each Progress,
     and at the end, the method has the average of its weights if the recipe asks for one.
     """
-    training = _Training(plan, batches)
+    training = _Training(plan, batches, keep)
     state, note = read_checkpoint(path)
     if note:
         yield Note(f"stage {plan.stage.name}: {note}. It begins anew.")
@@ -99,10 +126,12 @@ def run_steps(
         training.load(state)
     average, history = training.average, History()
     add_points(history, training.curves, plan.steps, training.step)
-    saved_at, save_cost = time.monotonic(), 0.0
+    saved_at, save_cost, words = time.monotonic(), 0.0, training.updates.words
     while training.step < plan.steps:
         with ieee_fp32() if plan.precision == "fp32" else nullcontext():
             progress = training.block(history)
+        if words != (words := training.updates.words):
+            yield Note(f"stage {plan.stage.name}: {words}")
         with average.in_place() if average else nullcontext():
             yield progress
         end_if_asked(path, training.state)
@@ -112,19 +141,21 @@ def run_steps(
             saved_at, save_cost = time.monotonic(), time.monotonic() - began
     if average:
         average.put()
-    return history, training.curves, training.seconds
+    return Run(history, training.curves, training.seconds, training.updates.words)
 
 
 class _Training:
     """A stage under way: all that a checkpoint holds."""
 
-    def __init__(self, plan: Plan, batches: Batches) -> None:
-        self.plan, self.batches = plan, batches
+    def __init__(self, plan: Plan, batches: Batches, keep: Callable[[int], None]) -> None:
+        self.plan, self.keep = plan, keep
         plan.owner.train()
         plan.owner.requires_grad_(True)
         self.optimizers = make_optimizers(plan)
         decay = plan.recipe.average
         self.average = Average(plan.trained(), decay) if decay else None
+        launched = Captured if plan.captured else Eager
+        self.updates: Updates = launched(plan, batches, self.optimizers, self.average)
         self.curves: Curves = {}
         self.step, self.seconds, self.pace = 0, 0.0, 0.0
 
@@ -164,11 +195,10 @@ class _Training:
 
     def _update(self) -> dict[str, Tensor]:
         plan, step = self.plan, self.step
-        set_learning_rates(self.optimizers, plan.recipe, step)
-        torch.manual_seed(_seed_of(plan.seed, step))
-        losses = update(plan.owner, plan.stage, self.batches.batch(step), self.optimizers, plan)
-        if self.average:
-            self.average.add(step)
+        self.keep(step)
+        losses = self.updates(step)
+        if (step + 1) % WATCH == 0:
+            plan.owner.watch(plan.stage, step)
         return losses
 
     def state(self) -> State:
@@ -180,6 +210,7 @@ class _Training:
             "curves": {n: torch.from_numpy(curve[: self.step]) for n, curve in self.curves.items()},
             "step": self.step,
             "seconds": self.seconds,
+            **({"updates": self.updates.words} if self.plan.captured else {}),
         }
 
     def load(self, state: State) -> None:
@@ -190,13 +221,10 @@ class _Training:
         if self.average:
             self.average.load(state["average"])
         self.step, self.seconds = state["step"], state["seconds"]
+        self.updates.words = state.get("updates", "")
         for name, curve in state["curves"].items():
             self.curves[name] = np.full(self.plan.steps, np.nan, np.float32)
             self.curves[name][: self.step] = curve.numpy()
-
-
-def _seed_of(seed: int, step: int) -> int:
-    return (seed * 1_000_003 + step) % 2**63
 
 
 def _rate_text(recipe: Recipe) -> str:
@@ -204,33 +232,3 @@ def _rate_text(recipe: Recipe) -> str:
     if isinstance(rate, dict):
         return ", ".join(f"{value:g} for {name}" for name, value in rate.items())
     return f"{rate:g}"
-
-
-def update(
-    owner: Method,
-    stage: Stage,
-    batch: Batch,
-    optimizers: Optimizers,
-    plan: Plan,
-) -> dict[str, Tensor]:
-    """Runs one training step and makes the step of each optimizer that has a loss in it."""
-    device_type = batch.lr.device.type
-    bf16 = plan.precision == "bf16"
-    with torch.autocast(device_type, torch.bfloat16, enabled=bf16):
-        step = owner.training_step(batch, stage)
-        named = iter(step.items() if isinstance(step, Mapping) else step)
-    losses: dict[str, Tensor] = {}
-    while True:
-        with torch.autocast(device_type, torch.bfloat16, enabled=bf16):
-            name, loss = next(named, ("", None))
-        if loss is None:
-            return losses
-        losses[name] = loss.detach().float()
-        if optimizer := optimizers.get(name):
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            optimizer.zero_grad(set_to_none=True)
-            # `inputs` keeps a generator's loss from leaving gradients in the discriminator.
-            torch.autograd.backward(loss, inputs=parameters)
-            if plan.recipe.clip:
-                torch.nn.utils.clip_grad_norm_(parameters, plan.recipe.clip)
-            optimizer.step()

@@ -68,7 +68,11 @@ def set_learning_rates(optimizers: Optimizers, recipe: Recipe, step: int) -> Non
     factor = recipe.rate.factor(step, recipe.steps)
     for optimizer in optimizers.values():
         for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
+            rate = group["initial_lr"] * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)  # where a captured update reads it
+            else:
+                group["lr"] = rate
 
 
 class Average:

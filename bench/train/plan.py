@@ -53,6 +53,11 @@ class Plan:
         assert self.recipe.precision is not None
         return self.recipe.precision
 
+    @property
+    def captured(self) -> bool:
+        """Whether updates are to be captured and launched as one."""
+        return self.recipe.updates == "captured"
+
     def trained(self) -> list[nn.Parameter]:
         """Returns all parameters that the stage's losses update."""
         groups = groups_of(self.owner, self.stage).values()

@@ -16,7 +16,8 @@ from bench.records.store import Store, content_key
 from bench.study.fields import TaskSection, TrainSection
 from bench.study.recipe import RecipeSection
 from bench.train.batches import Patches, own_batches, sources_of
-from bench.train.loop import choose_device, choose_precision, run_steps
+from bench.train.graphs import Captured
+from bench.train.loop import choose_device, choose_precision, choose_updates, run_steps
 from bench.train.optimizers import rates
 from bench.train.pixels import Source, find_source, pixels_digest
 from bench.train.plan import Plan
@@ -80,6 +81,9 @@ def _plan(
     sources = () if stage.batches else sources_of(stage, filled, find)
     precision = choose_precision(recipe.precision or "auto", device)
     recipe = _in_steps(recipe, filled).model_copy(update={"precision": precision})
+    updates = choose_updates(recipe.updates or "auto", device, recipe.steps or 0)
+    # of eager ones, which there have always been, no key says anything
+    recipe = recipe.model_copy(update={"updates": updates if updates == "captured" else None})
     batches = own_batches(stage, filled, recipe, device, store)
     determines = {
         **filled,
@@ -95,6 +99,7 @@ def _plan(
         "pixels": [] if batches else pixels_digest(filled["degradation"]),
         "data": batches.fingerprint if batches else [source.fingerprint for source in sources],
         "augment": stage.augment,
+        **({"graphs": code_digest(Captured)} if updates == "captured" else {}),
         **({"snapshots": kept} if (kept := snapshots_of(train, stage)) else {}),
     }
     key = _key_of(determines, "depends")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from bench.method.batch import Batch, Batches
 from bench.method.contract import Method, Stage
 from bench.study.fields import TrainSection
 
@@ -28,32 +27,25 @@ def steps_of(steps: int, count: int) -> list[int]:
 
 
 class Snapshots:
-    """A stage's batches, which put the method's weights down on the way.
+    """Weights that a training puts down on the way.
 
-    The loop asks for the batch of an update when all updates before it have been made, so the
-    weights of that moment are those of a training of so many updates. One that is interrupted asks
-    again for what it had asked for since its checkpoint, and nothing is missing.
+    It says the number of each update when all before it have been made, so the weights of that
+    moment are those of a training of so many updates. One that is interrupted says again what it
+    had said since its checkpoint, and nothing is missing.
     """
 
-    def __init__(
-        self, batches: Batches, method: Method, steps: Sequence[int], folder: Path
-    ) -> None:
+    def __init__(self, method: Method, steps: Sequence[int], folder: Path) -> None:
         """folder: where they lie until the stage is finished."""
-        self._batches, self._method, self._folder = batches, method, folder
+        self._method, self._folder = method, folder
         self.files = {step: folder / name_of(step) for step in steps}
 
-    @property
-    def fingerprint(self) -> str:
-        return self._batches.fingerprint
-
-    def batch(self, step: int) -> Batch:
-        """Returns the batch of an update."""
+    def keep(self, step: int) -> None:
+        """Puts the weights down if they are wanted before this update."""
         if step in self.files:
             unfinished = self._folder / "snapshot.tmp"
             with open(unfinished, "wb") as file:  # given a path, torch hides that a disk is full
                 torch.save(self._method.state_dict(), file)
             os.replace(unfinished, self.files[step])
-        return self._batches.batch(step)
 
     def copy_to(self, folder: Path) -> None:
         """Puts them into the stage's entry in the store."""

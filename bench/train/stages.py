@@ -155,25 +155,25 @@ def _train_and_store(
     if not all(source.is_in(store) for source in plan.sources):
         yield Note(f"decoding the images of {plan.dataset}, once for all trainings")
     with opened_batches(plan, device, store) as batches:
-        snapshots = Snapshots(batches, plan.owner, kept, scratch)
-        trained = run_steps(plan, snapshots, scratch / "checkpoint.pth")
-        history, curves, seconds = yield from trained
+        snapshots = Snapshots(plan.owner, kept, scratch)
+        run = yield from run_steps(plan, batches, scratch / "checkpoint.pth", snapshots.keep)
     optimizers = plan.owner.optimizers(plan.stage)
     record = TrainedStage(
         name=plan.stage.name,
         key=plan.key,
         steps=plan.steps,
         parameters=sum(p.numel() for p in set(plan.trained())),
-        seconds=seconds,
+        seconds=run.seconds,
         reused=False,
         target=plan.target,
         pixels=sorted({key for source in plan.sources for key in (source.hr_key, source.lr_key)}),
         precision=plan.precision,
         device=plan.device,
+        updates=run.updates,
         losses={
-            name: float(np.nanmean(curves[name][-LAST_UPDATES:]))
+            name: float(np.nanmean(run.curves[name][-LAST_UPDATES:]))
             for name in optimizers
-            if name in curves and not np.isnan(curves[name][-LAST_UPDATES:]).all()
+            if name in run.curves and not np.isnan(run.curves[name][-LAST_UPDATES:]).all()
         },
         examined=_examine(plan),
         snapshots=list(kept),
@@ -185,9 +185,9 @@ def _train_and_store(
             torch.save(plan.owner.state_dict(), file)
         snapshots.copy_to(folder)
         (folder / "stage.json").write_text(record.model_dump_json(), encoding="utf-8")
-        (folder / "history.json").write_text(json.dumps(history), encoding="utf-8")
+        (folder / "history.json").write_text(json.dumps(run.history), encoding="utf-8")
         with open(folder / "losses.npz", "wb") as file:
-            np.savez_compressed(file, **curves)  # type: ignore[arg-type]
+            np.savez_compressed(file, **run.curves)  # type: ignore[arg-type]
 
     store.commit("stages", plan.key, write)
 
