@@ -19,6 +19,7 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the workers of a sweep have it
 
 import numpy as np
+import perf_gpu
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -36,11 +37,12 @@ from bench.method.recipe import Recipe
 from bench.records.cell import Cell, Score, write_cell
 from bench.records.store import Store
 from bench.train.batches import Patches
+from bench.train.graphs import Captured
 from bench.train.loop import choose_device, choose_precision
 from bench.train.optimizers import make_optimizers
 from bench.train.pixels import find_source, open_pixels
 from bench.train.plan import Plan
-from bench.train.updates import update
+from bench.train.updates import Eager, update
 from methods.esrgan import RRDBNet
 from methods.networks.edsr import EDSRNetwork, ShuffleConv
 from methods.networks.rrdbnet import RRDBNetwork
@@ -58,6 +60,8 @@ def main() -> None:
     print(f"{where}, {threads} threads, torch {torch.__version__}, load {os.getloadavg()[0]:.1f}\n")
     print(f"{'what':<46} {'ours':>10} {'other':>10} {'ratio':>6}  other is")
     training_steps(device)
+    if device.type == "cuda":
+        perf_gpu.main()
     scoring()
     frame_analytics()
     folders()
@@ -167,23 +171,23 @@ def training_step(
     with tempfile.TemporaryDirectory() as folder:  # what is mapped stays when the file has gone
         pixels = open_pixels([find_source("photos_train", 4, "bicubic")], Store(Path(folder)))
     patches = Patches(pixels, batch=size, patch=96, seed=0, device=device)
-    waits: list[float] = []
+    steps = itertools.count()
+    made = (Captured if device.type == "cuda" else Eager)(plan, patches, optimizers, None)
 
     def our_step() -> float:
-        began = time.perf_counter()
-        batch: Batch = patches.batch(len(waits))
-        waits.append(time.perf_counter() - began)
-        losses = update(method, plan.stage, batch, optimizers, plan)
+        losses = made(next(steps))
         return sum(float(value) for value in losses.values())  # a GPU is waited for
 
     with FlopCounterMode(display=False) if counted else nullcontext() as counter:
-        our_step()
+        Eager(plan, patches, optimizers, None)(0)
     ours, other = [], []
     for _ in range(3):  # by turns, so that a slow minute hits both
         ours.append(seconds(our_step, 3))
         other.append(seconds(lambda: naive_step(Batch(lr, hr, hr, 0)), 3))
     line(f"training step, {name}", min(ours), min(other), "NCHW, fp32, plain Adam")
-    line("  of which waiting for data", statistics.median(waits))
+    line("  of which waiting for data", seconds(lambda: patches.batch(next(steps))))
+    if made.words:
+        print(f"  {made.words}")
     if counter:
         share = counter.get_total_flops() / min(ours) / matrix_rate(device)
         print(f"  of the rate of a bf16 matrix product {share:>13.0%}")
