@@ -50,7 +50,7 @@ DOORS = {
             "trade_off",
         )
     },
-    "seaborn": {"bench/report/figures/style.py"},
+    "seaborn": {"bench/report/figures/bars.py"},
     "click": {
         f"bench/cli/{f}.py"
         for f in ("__init__", "common", "data", "measuring", "speed", "studies", "web")

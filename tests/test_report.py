@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from bench.errors import BenchError
 from bench.records.cell import Cell, Score, TrainedStage, UsedDataset
@@ -632,6 +633,19 @@ def test_scores_come_back_from_csv_and_parquet_as_they_went_in(tmp_path: Path) -
         last = list(csv.DictReader(file))[-1]
     assert (last["state"], last["reason"], last["parameter.gamma"]) == ("failed", "broke", "0.5")
     assert not (tmp_path / "out" / "figures").exists()
+
+
+def test_odd_names_and_numbers_are_in_csv_and_parquet_as_they_are(tmp_path: Path) -> None:
+    values = {"007": 1 / 3, "NA": math.inf, 'a, "b"\nc': 1e-20, "": -0.1, "none": math.nan}
+    written = render(make_study(), [make_cell(scores={"psnr_y": values})], tmp_path,
+                     tmp_path / "out", formats=("csv",))  # fmt: skip
+    with written["scores.csv"].open(newline="", encoding="utf-8") as file:
+        lines = {line["image"]: line["value"] for line in csv.DictReader(file)}
+    assert lines == {k: "" if math.isnan(v) else repr(v) for k, v in values.items()}
+    table = parquet.read_table(written["scores.parquet"]).to_pydict()
+    found = dict(zip(table["image"], table["value"], strict=True))
+    assert found == {k: None if math.isnan(v) else v for k, v in values.items()}
+    assert (set(table["scale"]), set(table["trial"])) == ({2}, {-1})
 
 
 def test_without_pictures_the_strip_is_left_out_with_a_reason(tmp_path: Path) -> None:

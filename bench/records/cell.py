@@ -267,20 +267,24 @@ def load_cells(folder: Path) -> list[Cell]:
     return sorted(cells, key=lambda c: (c.method, -1 if c.trial is None else c.trial, c.seed))
 
 
-def scores_frame(cells: list[Cell]) -> "pd.DataFrame":
-    """Returns the tidy frame, one row for each image and metric.
+SCORE_COLUMNS = ("study", "method", "trial", "seed", *Score._fields[:6])
+"""dataset, scale, image, metric, protocol and value at the end."""
 
-    Columns: study, method, trial, seed, dataset, scale, image, metric, protocol, value. `trial`
-    is -1 for a method without ranges.
-    """
-    import pandas as pd
 
-    rows = [
+def score_rows(cells: Iterable[Cell]) -> list[tuple[Any, ...]]:
+    """Returns SCORE_COLUMNS of each image and metric; `trial` is -1 without ranges."""
+    return [
         (c.study, c.method, -1 if c.trial is None else c.trial, c.seed, *score[:6])
         for c in cells
         for score in c.scores
     ]
-    return pd.DataFrame(rows, columns=["study", "method", "trial", "seed", *Score._fields[:6]])
+
+
+def scores_frame(cells: list[Cell]) -> "pd.DataFrame":
+    """Returns the tidy frame, one row for each image and metric, with the columns SCORE_COLUMNS."""
+    import pandas as pd
+
+    return pd.DataFrame(score_rows(cells), columns=SCORE_COLUMNS)
 
 
 def load_records(name: str) -> tuple[Study, list[Cell], Path]:

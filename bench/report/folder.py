@@ -27,7 +27,7 @@ MARKS = {
     "report.html": rb"<!doctype html>\n(?s:.*?)<title>STUDY</title>(?s:.*)<h2>Runs</h2>",
     "scores.csv": rb"study,method,trial,seed,dataset,scale,image,metric,protocol,value\r?\n"
     rb"(STUDY,|$)",
-    "scores.parquet": rb'PAR1(?s:.*)"protocol"',
+    "scores.parquet": rb"PAR1(?s:.*)protocol",
     "trials.csv": rb"method,trial,seed,state,reason,.*,run_id,fingerprint\r?\n",
     "references.bib": rb"% What the study STUDY cites; written by bench\.",
     "published.csv": rb"paper,table,series,label,printed,ours,spread,verdict\r?\n",

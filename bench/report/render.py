@@ -1,12 +1,13 @@
 """Writes a study's report from its records alone: tables, scores, figures, one page with all."""
 
 import csv
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from bench.errors import BenchError, unknown
-from bench.records.cell import Cell, load_records, scores_frame
+from bench.records.cell import SCORE_COLUMNS, Cell, load_records, score_rows
 from bench.report.efficiency import with_efficiency
 from bench.report.folder import ReportFolder
 from bench.report.found import paragraph
@@ -219,9 +220,12 @@ def _check_formats(formats: Sequence[str]) -> None:
 
 def _write_scores(cells: list[Cell], out: Path) -> None:
     """All finished scores, tidy, in full precision; and one line a record with how it ended."""
-    frame = scores_frame([cell for cell in cells if cell.state == "complete"])
-    frame.to_csv(out / SCORES[0], index=False)
-    frame.to_parquet(out / SCORES[1], index=False)
+    rows = score_rows(cell for cell in cells if cell.state == "complete")
+    with (out / SCORES[0]).open("w", newline="", encoding="utf-8") as file:
+        lines = csv.writer(file, lineterminator="\n")
+        lines.writerow(SCORE_COLUMNS)
+        lines.writerows((*row, "" if math.isnan(value) else value) for *row, value in rows)
+    _write_parquet(out / SCORES[0], out / SCORES[1])
     objectives = sorted({name for cell in cells for name in cell.objectives})
     swept = sorted({name for cell in cells for name in cell.swept})
     with (out / SCORES[2]).open("w", newline="", encoding="utf-8") as file:
@@ -239,3 +243,20 @@ def _write_scores(cells: list[Cell], out: Path) -> None:
                  *(cell.objectives.get(n, "") for n in objectives), cell.seconds, cell.started,
                  commit(cell), cell.run_id, cell.fingerprint]
             )  # fmt: skip
+
+
+def _write_parquet(scores: Path, path: Path) -> None:
+    """Of the scores in a CSV; an empty value is null. Made of Python's values, Arrow would load
+    pandas, a third of a second."""
+    import pyarrow as pa  # type: ignore[import-untyped]  # ships no types
+    from pyarrow import csv as arrow
+    from pyarrow import parquet
+
+    kinds = dict.fromkeys(SCORE_COLUMNS, pa.string())
+    kinds |= {"trial": pa.int64(), "seed": pa.int64(), "scale": pa.int64(), "value": pa.float64()}
+    table = arrow.read_csv(
+        scores,
+        parse_options=arrow.ParseOptions(newlines_in_values=True),
+        convert_options=arrow.ConvertOptions(column_types=kinds),
+    )
+    parquet.write_table(table, path)
