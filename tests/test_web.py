@@ -11,6 +11,7 @@ import signal
 import socket
 import stat
 import struct
+import threading
 import time
 import zipfile
 import zlib
@@ -47,7 +48,7 @@ from bench.web.desk import LIMITS, Desk, Refused
 from bench.web.pictures import _write
 from bench.web.reading import read_upload
 from bench.web.serving import _as_host, _names
-from bench.web.work import Found, Job, Said, run, said_by
+from bench.web.work import Doing, Found, Job, Said, Scored, run, said_by, scores
 
 HOST = "127.0.0.1:8008"
 BICUBIC = "methods.classical.Bicubic"
@@ -288,6 +289,28 @@ def test_features_of_viqet_come_when_they_are_asked_for(site: Site) -> None:
     names = [feature["name"] for feature in found["features"]]
     assert len(names) == 11 and names[:2] == ["resolution", "edge_acutance"]
     assert all(f["place"] is None or 0 <= f["place"] <= 1 for f in found["features"])
+
+
+def test_viqet_is_computed_while_a_result_is_written_and_its_other_scores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def score(name: str, *asked: object) -> dict[str, float]:
+        if name == "viqet":
+            begun.set()
+            assert go_on.wait(10)
+        return {"value": len(name)}
+
+    monkeypatch.setattr("bench.web.work._score", score)
+    monkeypatch.setattr("bench.web.work.SCORED_PIXELS", {})
+    said = scores(PHOTO, None, "full@1", 1, ("viqet", "nima", "niqe", "psnr"))
+    assert begun.wait(10), "before the first score is asked for"
+    others = [next(said) for _ in range(4)]
+    assert [s.name for s in others if isinstance(s, Scored)] == ["nima@photos", "niqe"]
+    go_on.set()
+    last = Scored("viqet", {"protocol": "full@1", "value": 5})
+    assert [*said] == [Doing("viqet"), last], "and PSNR needs an original"
 
 
 def test_an_archive_holds_pictures_and_their_scores(site: Site) -> None:

@@ -41,7 +41,7 @@ def page_files() -> dict[str, Path]:
 
 EXPIRE = 600.0
 """Seconds between two looks for what is too old."""
-BREATH = 0.2
+BREATH = 0.1
 """Seconds between two states that a page is sent, at least."""
 
 

@@ -49,6 +49,8 @@ def serve(host: str, port: int, browser: bool, say: Callable[[str], None]) -> No
 
 def _run(listening: socket.socket, hosts: frozenset[str], token: str) -> None:
     catalogue, executor = Catalogue(home()), LocalExecutor(1, run=run)
+    # in place of what trainings need: OpenCV, which each job would load again
+    forkserver.set_forkserver_preload([run.__module__, "cv2"])
     with uninterrupted():  # Ctrl-C is the server's business alone
         forkserver.ensure_running()
     desk = Desk(home(), executor, catalogue)
