@@ -90,7 +90,7 @@ def run_study(
     """Runs or resumes a study in $BENCH_HOME; renders its report into `out` or reports/NAME.
 
     executor: where trials run, "local", "ray", "ray:ADDRESS" or "slurm". slurm: what
-    sbatch is told besides, "partition=gpu". workers: trials at a time.
+    sbatch is told besides, "partition=gpu". workers: trials at a time; None: `--workers auto`.
     """
     from bench.sweep.driver import sweep
     from bench.sweep.executors.named import make_executor

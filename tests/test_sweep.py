@@ -180,6 +180,7 @@ def test_a_sweep_from_nothing_records_every_trial_and_a_second_one_does_nothing(
 DIE = """
 import os, signal
 import optuna, bench.sweep.driver, bench.sweep.recorder
+from bench.sweep.executors.local import LocalExecutor
 def die(*arguments, **more):
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -187,7 +188,7 @@ OF_TPE = "when Optuna has chosen and the key is not noted"  # others begin a tri
 INSTANTS = {
     "before the first trial": "bench.sweep.recorder.Recorder.reconcile = die",
     OF_TPE: "optuna.Trial.set_user_attr = die",
-    "when a run has begun without a worker": "bench.sweep.driver.LocalExecutor.submit = die",
+    "when a run has begun without a worker": "LocalExecutor.submit = die",
     "before the record": "bench.sweep.recorder.write_cell = die",
     "after the record": "bench.sweep.recorder.Recorder._finish_run = die",
     "when the curves are logged and the results are not": "bench.sweep.tracking.per_image = die",

@@ -11,10 +11,23 @@ from bench.cli.common import JSON, PATH, names, only_json, print_json
 from bench.errors import BenchError
 
 
+class _NumberOrAuto(click.IntRange):
+    """A number from 1 on; None for the word auto, as if nothing were said."""
+
+    name = "number or auto"
+
+    def convert(self, value: Any, *context: Any) -> Any:
+        return None if value == "auto" else super().convert(value, *context)
+
+
+AUTO = _NumberOrAuto(min=1)
+WORKERS = "Trials at a time [auto: one a core; with a GPU as many as keep it busy]."
+
+
 @click.command()
 @click.argument("study", type=PATH)
 @click.option("--trials", type=click.IntRange(min=1), help="Total trials of each swept method.")
-@click.option("--workers", type=click.IntRange(min=1), help="Trials at a time.")
+@click.option("--workers", type=AUTO, metavar="N|auto", help=WORKERS)
 @click.option("--executor", default="local", show_default=True, help="local, ray[:ADDRESS], slurm.")
 @click.option("--slurm", multiple=True, metavar="K=V", help="Of sbatch: partition=gpu, time=4h.")
 @click.option("--set", "overrides", multiple=True, metavar="K=V", help="e.g. train.steps=100")
@@ -243,7 +256,7 @@ def status(study: str, as_json: bool) -> int:
 @click.argument("study", type=PATH)
 @click.option("--set", "overrides", multiple=True, metavar="K=V")
 @click.option("--strict", is_flag=True, help="A missing benchmark set is an error.")
-@click.option("--workers", type=click.IntRange(min=1))
+@click.option("--workers", type=AUTO, metavar="N|auto", help=WORKERS)
 @JSON
 def check(
     study: Path, overrides: tuple[str, ...], strict: bool, workers: int | None, as_json: bool

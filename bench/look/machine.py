@@ -25,7 +25,7 @@ from bench.measure.protocol import PROTOCOLS
 from bench.method.loading import find_method, known_methods
 from bench.method.published import all_weights
 from bench.records.place import one_at_a_time
-from bench.sweep.driver import default_workers
+from bench.sweep.executors.auto import default_workers
 from bench.train.loop import choose_device, choose_precision
 
 if TYPE_CHECKING:

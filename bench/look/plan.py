@@ -25,7 +25,7 @@ from bench.method.restoring import restoring
 from bench.records.store import Store
 from bench.study.fields import MethodSection, Study
 from bench.study.words import duration
-from bench.sweep.driver import default_workers
+from bench.sweep.executors.auto import default_workers
 from bench.sweep.rows import (
     ensembled,
     kind_of,

@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import itertools
-import os
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ from bench.records.store import content_key
 from bench.study.fields import Study
 from bench.study.words import swept_text
 from bench.sweep.address import innermost, search_address
-from bench.sweep.executors import Executor, Handle, run_job
-from bench.sweep.executors.local import LocalExecutor
+from bench.sweep.executors import Executor, Handle
+from bench.sweep.executors.auto import local_executor
 from bench.sweep.identity import changes, retrains
 from bench.sweep.job import Begun, Done, Event, Halt, Job, Lost, Report, Scored, Strip
 from bench.sweep.recorder import Recorder
@@ -77,7 +76,7 @@ def sweep(
             recorder.forget()
         with _nothing_is_garbage():
             recorder.claim(keep, retry_failed)
-        executor = executor or LocalExecutor(workers or default_workers(), run_job)
+        executor = executor or local_executor(workers, screen.note)
         driver = Driver(recorder, executor, screen, tell)
         try:
             recorder.open(yaml)
@@ -137,16 +136,6 @@ def _trouble(error: BaseException, home: Path) -> str:
         why = f"Optuna's {address.shown} fails: {address.redact(innermost(error))}"
         return f"{why}. Nothing is lost: mend that and run the same command again."
     return ""
-
-
-def default_workers() -> int:
-    """Returns one worker for every GPU, else one for every core, four at most.
-
-    Two workers of one thread finish 1.6 times as many trials as one with two (small EDSR).
-    """
-    import torch
-
-    return torch.cuda.device_count() or min(4, len(os.sched_getaffinity(0)))
 
 
 class Driver:

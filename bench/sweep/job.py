@@ -88,12 +88,21 @@ class Scored:
 class Last:
     """After an event of this kind a job says nothing more."""
 
+    @property
+    def clean(self) -> bool:
+        """Whether nothing went wrong, so that the process may serve another job."""
+        return False
+
 
 @dataclass(frozen=True)
 class Done(Last):
     """The trial has ended, well or not."""
 
     cell: Cell
+
+    @property
+    def clean(self) -> bool:
+        return self.cell.state == "complete"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ submitted its job writes.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -39,8 +40,10 @@ class Executor(Protocol):
 
 
 def become_worker(threads: int, slot: int = 0) -> None:
-    """Makes this process a worker: its share of the cores, and a GPU of its own if there are."""
+    """Makes this process a worker: its share of the cores, and one of the GPUs if there are."""
     os.environ["OPENCV_FOR_THREADS_NUM"] = str(threads)  # read when OpenCV is first imported
+    if opencv := sys.modules.get("cv2"):
+        opencv.setNumThreads(threads)
     import torch
 
     torch.set_num_threads(threads)

@@ -5,9 +5,8 @@ from importlib.util import find_spec
 
 from bench.errors import BenchError, unknown
 from bench.study.fields import Study
-from bench.sweep.driver import default_workers
-from bench.sweep.executors import Executor, run_job
-from bench.sweep.executors.local import LocalExecutor
+from bench.sweep.executors import Executor
+from bench.sweep.executors.auto import local_executor
 
 NEEDS = {"local": "bench", "ray": "ray", "slurm": "submitit"}
 """Name -> the package that it needs."""
@@ -22,8 +21,8 @@ def make_executor(
 ) -> Executor:
     """Returns the executor of a word: local, ray, ray:ADDRESS or slurm.
 
-    workers: jobs at a time, at most. slurm: "key=value" of sbatch. Raises BenchError for an unknown
-    word, and for a package that is not installed.
+    workers: jobs at a time, at most; None: as many as each of them finds best. slurm: "key=value"
+    of sbatch. Raises BenchError for an unknown word, and for a package that is not installed.
     """
     name, colon, address = word.partition(":")
     if name not in NEEDS:
@@ -44,4 +43,4 @@ def make_executor(
         from bench.sweep.executors.slurm import slurm_executor
 
         return slurm_executor(study, workers, slurm, note)
-    return LocalExecutor(workers or default_workers(), run_job)
+    return local_executor(workers, note)
