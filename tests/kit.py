@@ -339,9 +339,14 @@ class Commands:
 
     def ask(self, request: Mapping[str, Any]) -> Any:
         assert self.server.stdin is not None and self.server.stdout is not None
-        self.server.stdin.write(json.dumps(request) + "\n")
-        self.server.stdin.flush()
-        return json.loads(self.server.stdout.readline())
+        try:
+            self.server.stdin.write(json.dumps(request) + "\n")
+            self.server.stdin.flush()
+            return json.loads(self.server.stdout.readline())
+        except BaseException:  # such as a test's timeout: the next answer would be of this request
+            self.server.kill()
+            commands.cache_clear()
+            raise
 
     def start(
         self, world: Path, *arguments: str, before: str = "", home: Path | None = None
@@ -371,8 +376,9 @@ class Commands:
 
     def close(self) -> None:
         assert self.server.stdin is not None and self.server.stdout is not None
-        self.server.stdin.close()
-        self.server.wait(10)
+        with contextlib.suppress(BrokenPipeError):
+            self.server.stdin.close()
+        self.server.wait(PATIENCE)
         self.server.stdout.close()
         shutil.rmtree(self._blank.parent)
 
