@@ -4,7 +4,7 @@ import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench.errors import BenchError, unknown
 from bench.records.cell import SCORE_COLUMNS, Cell, load_records, score_rows
@@ -17,15 +17,16 @@ from bench.report.markup import Figure, Report, to_markdown
 from bench.report.means import means_of
 from bench.report.page.html import to_html
 from bench.report.page.pictures import Compared, compared
-from bench.report.papers.beside import comparison_sections, write_comparison
-from bench.report.papers.published import Paper, load_papers
 from bench.report.progress import progress_section
-from bench.report.provenance import commit, remarks, sections
+from bench.report.provenance import Section, commit, remarks, sections
 from bench.report.rows import Row, choose_rows
 from bench.report.scores import Column, columns_of
 from bench.report.strip import make_strips
 from bench.report.tables import make_tables
 from bench.study.fields import Study
+
+if TYPE_CHECKING:
+    from bench.report.papers.published import Paper
 
 FORMATS = ("md", "tex", "csv", "html")
 ALL = (*FORMATS, "siunitx", "pdf", "bib")
@@ -55,7 +56,7 @@ def render(
     _check_formats(formats)
     place = ReportFolder(out, study.name)
     place.check(names_of(study, formats))
-    papers = load_papers(study.compare)
+    papers, beside = _beside(study, cells)
     rows, cuts = choose_rows(study, cells)
     columns = columns_of(study, cells)
     if not mixed:
@@ -66,7 +67,6 @@ def render(
         if drawn:
             seen = _drawn(study, cells, rows, columns, pictures, drafts / "figures", formats)
         tables = make_tables(study, cells, rows, columns)
-        beside = comparison_sections(study, cells, papers)
         report = Report(
             study.name,
             study.header.strip(),
@@ -89,6 +89,17 @@ def render(
     drawings = (f.path.with_suffix(end) for f in seen.figures for end in (".png", ".pdf"))
     order = [*(f"figures/{p.name}" for p in drawings), *names_of(study, formats), "earlier"]
     return {name: written[name] for name in order if name in written}
+
+
+def _beside(study: Study, cells: list[Cell]) -> tuple[Mapping[str, "Paper"], list[Section]]:
+    """The papers that a study is compared with, and what is said of them."""
+    if not study.compare:
+        return {}, []
+    from bench.report.papers.beside import comparison_sections  # a tenth of a second
+    from bench.report.papers.published import load_papers
+
+    papers = load_papers(study.compare)
+    return papers, comparison_sections(study, cells, papers)
 
 
 class _Seen(NamedTuple):
@@ -123,7 +134,7 @@ def _write(
     report: Report,
     study: Study,
     cells: list[Cell],
-    papers: Mapping[str, Paper],
+    papers: Mapping[str, "Paper"],
     formats: Sequence[str],
     drafts: Path,
 ) -> None:
@@ -139,6 +150,8 @@ def _write(
     if "csv" in formats:
         _write_scores(cells, drafts)
         if papers:
+            from bench.report.papers.beside import write_comparison
+
             write_comparison(study, cells, papers, drafts / "published.csv")
 
 
