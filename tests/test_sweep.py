@@ -175,11 +175,45 @@ def test_a_sweep_from_nothing_records_every_trial_and_a_second_one_does_nothing(
     assert len(trials(home)) == 2
 
 
+IN_ORDER = """
+import time
+import bench.sweep.recorder, bench.sweep.sampler, bench.sweep.tracking
+from bench.sweep.executors.local import LocalExecutor
+def noting(owner, name):
+    was = getattr(owner, name)
+    def noted(*arguments, **more):
+        with open("order", "a") as file:
+            file.write(f"{name} {1000 * time.time()}\\n")
+        return was(*arguments, **more)
+    setattr(owner, name, noted)
+noting(bench.sweep.recorder, "write_cell")
+for name in ("ask", "tell"):
+    noting(bench.sweep.sampler.Sampler, name)
+noting(LocalExecutor, "submit")
+for name in ("start", "finish"):
+    noting(bench.sweep.tracking.Tracking, name)
+"""
+
+
+def test_the_next_trial_trains_while_the_last_one_is_written_to_mlflow(world: Path):
+    write_study(world, "shift: {use: nets.Shift, error: {float: [0, 1]}}")
+    assert sweep(world, before=IN_ORDER).status == 0
+    called = [line.split() for line in (world / "order").read_text().splitlines()]
+    begun, told = ["ask", "submit", "start"], ["write_cell", "tell"]
+    order = begun + 2 * (told + begun + ["finish"]) + told + ["finish"]
+    assert [name for name, _ in called] == order
+    for run, submitted in zip(  # a run is made after its job, and begins no later
+        runs(world / "home"), [float(ms) for name, ms in called if name == "submit"], strict=True
+    ):
+        begins = "select start_time from runs where run_uuid = ?"
+        assert kit._rows(world / "home/mlflow.db", begins, run.id)[0][0] <= submitted + 1
+
+
 # --- killed -------------------------------------------------------------------------------------
 
 DIE = """
 import os, signal
-import optuna, bench.sweep.driver, bench.sweep.recorder
+import mlflow, optuna, bench.sweep.driver, bench.sweep.recorder
 from bench.sweep.executors.local import LocalExecutor
 def die(*arguments, **more):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -188,16 +222,24 @@ OF_TPE = "when Optuna has chosen and the key is not noted"  # others begin a tri
 INSTANTS = {
     "before the first trial": "bench.sweep.recorder.Recorder.reconcile = die",
     OF_TPE: "optuna.Trial.set_user_attr = die",
-    "when a run has begun without a worker": "LocalExecutor.submit = die",
+    "before a worker begins": "LocalExecutor.submit = die",
+    "when a worker has begun without a run": "bench.sweep.tracking.Tracking.start = die",
     "before the record": "bench.sweep.recorder.write_cell = die",
-    "after the record": "bench.sweep.recorder.Recorder._finish_run = die",
-    "when the curves are logged and the results are not": "bench.sweep.tracking.per_image = die",
-    "when the run has ended and Optuna does not know": "bench.sweep.sampler.Sampler._tell = die",
+    "when the next trial trains and the run is open": "bench.sweep.tracking.Tracking.finish = die",
+    "when there is a record and Optuna does not know": "bench.sweep.sampler.Sampler._tell = die",
+    "when the files are logged and half of the numbers": """
+log, count = mlflow.MlflowClient.log_batch, []
+def logging(*a, metrics=(), **k):
+    count.extend(metrics)
+    return die() if len(count) > 10 else log(*a, metrics=metrics, **k)
+mlflow.MlflowClient.log_batch = logging
+bench.sweep.tracking.BATCH = 5
+""",
 }
 FOR_EVERY_SAMPLER = (
-    "when a run has begun without a worker",
-    "after the record",
-    "when the run has ended and Optuna does not know",
+    "when a worker has begun without a run",
+    "when the next trial trains and the run is open",
+    "when there is a record and Optuna does not know",
 )
 WHILE_MENDING = "optuna.storages.RDBStorage.set_trial_state_values = die"
 
@@ -216,7 +258,7 @@ def test_a_driver_killed_at_every_instant_loses_and_repeats_nothing(
         before = stage_times(world / "home")
         killed = commands().run(world, *command, before=DIE + patch)
         assert killed.status == -signal.SIGKILL, (instant, killed.err)
-        if instant == "when a run has begun without a worker":
+        if instant == "when a worker has begun without a run":
             mending = commands().run(world, *command, before=DIE + WHILE_MENDING)
             assert mending.status in (-signal.SIGKILL, 0)
         after = stage_times(world / "home")

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import itertools
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,10 +36,11 @@ ATTEMPTS = 3  # of a trial whose worker is lost
 
 @dataclass
 class Flight:
-    """A job under way and its run."""
+    """A job under way."""
 
     job: Job
-    run: str
+    run: str = ""
+    """Its run in MLflow; "" if there is none."""
     node: str = ""
     """Where it runs, if that is known."""
 
@@ -93,7 +95,7 @@ def sweep(
             failed = any(cell.state == "failed" for cell in cells)
             recorder.close("FAILED" if failed else "FINISHED", files)
         except BaseException as error:
-            for end in (driver.stop, recorder.close):
+            for end in (driver.stop, recorder.finish_runs, recorder.close):
                 with contextlib.suppress(Exception):  # what went wrong first is what counts
                     end()
             if not isinstance(error, BenchError) and (reason := _trouble(error, home)):
@@ -213,6 +215,7 @@ class Driver:
         while True:
             while len(self.flights) < self.executor.slots and (job := self._next_job()):
                 self._launch(job)
+            self.recorder.finish_runs()  # while the next trials train
             if not self.flights:
                 return
             for handle, event in self.executor.events(timeout=0.5):
@@ -299,9 +302,10 @@ class Driver:
         )
 
     def _launch(self, job: Job) -> None:
-        run = self.recorder.start_run(job)
+        began = round(1000 * time.time())
         handle = self.executor.submit(job)
-        self.flights[handle] = Flight(job, run)
+        self.flights[handle] = Flight(job)
+        self.flights[handle].run = self.recorder.start_run(job, began)  # while the worker starts
         self._tell()
 
     def _tell(self) -> None:
@@ -359,7 +363,7 @@ class Driver:
             self.queue.appendleft(again)
             return
         failed = self._without_result(job, "failed", f"lost {ATTEMPTS} times: {event.reason}")
-        self._done(handle, Flight(job, ""), failed)
+        self._done(handle, Flight(job), failed)
 
     def _without_result(self, job: Job, state: Any, reason: str) -> Cell:
         section = self.study.methods[job.method]

@@ -1,10 +1,13 @@
 """The recorder: takes up what is recorded, writes what a sweep learns, completes what was cut off.
 
-Order of writing: the cell's record, then MLflow, then Optuna. So whatever instant the process is
-killed at, the next start can complete what is missing, and no trial is lost or counted twice.
+Order of writing: the cell's record, then Optuna, then, while the next trials train, MLflow. So
+whatever instant the process is killed at, the next start can complete what is missing from the
+record, and no trial is lost or counted twice. Optuna comes before MLflow because what it is told
+decides the next trial, and what MLflow is told decides nothing.
 """
 
 import shutil
+from collections import deque
 from collections.abc import Callable, Collection, Container, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +42,7 @@ from bench.sweep.outage import Outage, needed
 from bench.sweep.owner import another_study
 from bench.sweep.rows import seeds_of
 from bench.sweep.sampler import Sampler
-from bench.sweep.tracking import Tracking
+from bench.sweep.tracking import Points, Tracking
 from bench.sweep.trial import REPORTS
 from bench.train.stages import stage_history
 
@@ -71,6 +74,8 @@ class Recorder:
         """Failed before, and to be tried again."""
         self.curves: dict[str, str] = {}
         """Stage's key -> the run that has its loss curves."""
+        self._unfinished: deque[tuple[Cell, Points]] = deque()
+        """Recorded, with what a pruner was told; their runs are still open."""
 
     def current(self) -> list[Cell]:
         """Returns the cells that belong to the study as it is now."""
@@ -210,7 +215,7 @@ class Recorder:
         for run, state in runs.items():
             if state.status == "RUNNING":
                 if run in by_run:
-                    self._finish_run(by_run[run])
+                    self._finish_run(by_run[run], self._reports(by_run[run]))
                 elif not state.deleted:
                     self.kill_run(run, "driver lost")
         if deleted:
@@ -225,7 +230,8 @@ class Recorder:
         self._claim_curves(gone={cell.run_id for cell in lost})
         for cell in lost:
             if run := self.start_run(cell):
-                self._write(cell.model_copy(update={"run_id": run}))
+                self.record(cell, run)
+                self.finish_runs()
 
     def settle(self) -> None:
         """Tells Optuna of each open trial that has records; the others wait for another attempt."""
@@ -248,8 +254,11 @@ class Recorder:
 
     # --- each trial -----------------------------------------------------------------------------
 
-    def start_run(self, trial: Job | Cell) -> str:
-        """Makes a trial's run in MLflow and returns its id; "" while MLflow does not answer."""
+    def start_run(self, trial: Job | Cell, began: int | None = None) -> str:
+        """Makes a trial's run in MLflow and returns its id; "" while MLflow does not answer.
+
+        began: ms since 1970; a record says it itself.
+        """
         parameters = {
             **self.study.methods[trial.method].fixed,
             **trial.swept,
@@ -263,7 +272,7 @@ class Recorder:
             "bench.attempt": str(trial.attempt),
         }
         name = trial.file_name + (f"-a{trial.attempt}" if trial.attempt else "")
-        began = begun(trial) if isinstance(trial, Cell) else None
+        began = begun(trial) if isinstance(trial, Cell) else began
         return self.outage.reach(self.tracking.start, name, _flat(parameters), tags, began) or ""
 
     def kill_run(self, run: str, reason: str) -> None:
@@ -278,15 +287,22 @@ class Recorder:
         file.write_bytes(png)
 
     def record(self, cell: Cell, run: str) -> None:
-        """Writes a trial's record and finishes its run. run: "" if it has none yet."""
-        self._write(cell.model_copy(update={"run_id": run or self.start_run(cell)}))
+        """Writes a trial's record; its run waits for `finish_runs`. run: "" if it has none yet."""
+        written = self._write(cell.model_copy(update={"run_id": run or self.start_run(cell)}))
+        self._unfinished.append((written, self._reports(written)))
+
+    def finish_runs(self) -> None:
+        """Finishes the runs of what was recorded. What a kill leaves, the next start does."""
+        while self._unfinished:
+            self._finish_run(*self._unfinished[0])
+            self._unfinished.popleft()
 
     def amend(self, cell: Cell) -> None:
         """Writes a record again to which something was added that MLflow does not know."""
         write_cell(self.place.cells, cell)
         self.cells[cell.file_name] = cell
 
-    def _write(self, cell: Cell) -> None:
+    def _write(self, cell: Cell) -> Cell:
         before = self.cells.get(cell.file_name)
         if before is not None:
             replaced = before.run_id if before.run_id != cell.run_id else ""
@@ -296,7 +312,7 @@ class Recorder:
         self.cells[cell.file_name] = cell
         if belongs(self.study, cell):
             self.recorded[cell.method].add(cell.trial)
-        self._finish_run(cell)
+        return cell
 
     def _assign_curves(self, cell: Cell, before: Cell | None) -> Cell:
         """Notes which run has the curves of each stage: that of the first record that names it.
@@ -312,11 +328,11 @@ class Recorder:
             stages.append(stage.model_copy(update={"curves": run}))
         return cell.model_copy(update={"stages": stages})
 
-    def _finish_run(self, cell: Cell) -> None:
+    def _finish_run(self, cell: Cell, reports: Points) -> None:
         """Logs the loss curves, from the stages' records, and the results; ends the run."""
         if not cell.run_id:
             return
-        points = self._reports(cell)
+        points = [*reports]
         for stage in cell.stages:
             if stage.curves in ("", cell.run_id) and self.store.has("stages", stage.key):
                 points += [
@@ -328,7 +344,7 @@ class Recorder:
         if self.outage.reach(self.tracking.finish, cell, points, weights, shown):
             shutil.rmtree(self.place.samples / cell.file_name, ignore_errors=True)
 
-    def _reports(self, cell: Cell) -> list[tuple[int, dict[str, float]]]:
+    def _reports(self, cell: Cell) -> Points:
         """What a pruner was told of a trial while it trained, as Optuna keeps it."""
         if self.study.budget.pruner == "none" or self.study.select is None:
             return []
