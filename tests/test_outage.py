@@ -73,9 +73,9 @@ Tracking.finish = ending
 """,
     "in the middle of a run's results": """
 log, count = Tracking.history, []
-def logging(*a, **k):  # of each run first the curves, then the results
+def logging(*a, **k):  # the files are there, the numbers and tags are not
     count.append(1)
-    return gone() if len(count) == 4 else log(*a, **k)
+    return gone() if len(count) == 2 else log(*a, **k)
 Tracking.history = logging
 """,
 }

@@ -158,7 +158,7 @@ def die(*a, **k): os.kill(os.getpid(), signal.SIGKILL)
     "patch",
     [
         pytest.param("recorder.Recorder._finish_run = die", id="after a record"),
-        pytest.param("tracking.per_image = die", id="in the middle of a run"),
+        pytest.param("tracking.Tracking.history = die", id="in the middle of a run"),
     ],
 )
 def test_a_kill_while_runs_are_put_back_neither_loses_nor_doubles_any(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import kit
@@ -9,6 +10,7 @@ import PIL.Image
 import pytest
 from kit import commands, runs
 from mlflow import MlflowClient
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from bench.errors import BenchError
 from bench.records.cell import Cell, Score, UsedDataset
@@ -203,7 +205,7 @@ def test_what_a_clouds_package_raises_is_an_outage(
         raise NoCredentials("Unable to locate credentials.")
 
     run = tracking.start("m", {}, {})
-    monkeypatch.setattr(tracking._client, "log_dict", store)
+    monkeypatch.setattr(LocalArtifactRepository, "log_artifacts", store)
     with pytest.raises(ERRORS, match="its artifact store: Unable to locate credentials"):
         tracking.finish(cell_of(run), [])
 
@@ -252,17 +254,39 @@ def test_a_study_is_an_experiment_that_shows_its_table_and_its_swept_parameters(
     assert [c["imageKeys"] for c in state["compareRunCharts"] if "imageKeys" in c] == [["set5/a"]]
 
 
-def test_a_sample_picture_is_logged_once_as_mlflows_page_shows_it(tracking: Tracking, home: Path):
+def test_a_sample_picture_is_logged_once_as_mlflow_itself_does_it(
+    tracking: Tracking, home: Path, monkeypatch: pytest.MonkeyPatch
+):
     png = home / "strip.png"
-    PIL.Image.new("RGB", (8, 8), (1, 2, 3)).save(png)
-    run = tracking.start("m", {}, {})
-    pictures = {"set5/a": png, "set5/b ä": png}
-    tracking._log_pictures(run, {"set5/a": png})  # killed here
-    tracking.finish(cell_of(run), [], (), pictures)
-    assert runs(home)[0].tags["mlflow.loggedImages"] == "True"
-    files = (home / "artifacts" / run / "artifacts/images").iterdir()
-    names = sorted(f"{f.name.partition('+step+0+')[0]}{f.suffix}" for f in files)
-    assert names == ["set5~a.png", "set5~a.webp", "set5~b _.png", "set5~b _.webp"]
+    PIL.Image.effect_mandelbrot((480, 160), (-2, -1, 1, 1), 50).convert("RGB").save(png)
+    theirs, ours = (tracking.start(name, {}, {}) for name in ("theirs", "ours"))
+    for key in ("set5/a", "set5/b _"):
+        tracking._client.log_image(theirs, PIL.Image.open(png), key=key, step=0)
+    with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+        patch.setattr(Tracking, "history", interrupted)  # once the files are there
+        tracking.finish(cell_of(ours), [], (), {"set5/a": png, "set5/b ä": png})
+    for _ in range(2):
+        tracking.finish(cell_of(ours), [], (), {"set5/a": png, "set5/b ä": png})
+
+    assert {run.tags["mlflow.loggedImages"] for run in runs(home)} == {"True"}
+    assert images(home, ours).keys() == images(home, theirs).keys()
+    for name, picture in images(home, ours).items():
+        with PIL.Image.open(picture) as mine, PIL.Image.open(images(home, theirs)[name]) as other:
+            assert (mine.format, mine.mode, mine.size) == (other.format, other.mode, other.size)
+        assert picture.suffix != ".png" or picture.read_bytes() == png.read_bytes()
+
+
+def interrupted(*arguments: object) -> None:
+    raise InterruptedError
+
+
+def images(home: Path, run: str) -> dict[str, Path]:
+    """A run's pictures by what their names begin and end with; in between stand time and number."""
+    number = r"\+timestamp\+\d{13}\+[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    files = list((home / "artifacts" / run / "artifacts/images").iterdir())
+    found = {re.sub(number, "", file.name): file for file in files}
+    assert len(found) == len(files)
+    return found
 
 
 @pytest.mark.parametrize("lifecycle", ["active", "deleted"])

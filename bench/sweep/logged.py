@@ -3,10 +3,15 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import PIL.Image
+import PIL.ImageOps
 
 from bench.measure.protocol import PROTOCOLS
 from bench.records.cell import Cell, label_of
@@ -14,6 +19,7 @@ from bench.records.place import Place
 from bench.study.fields import Study
 
 INFINITE_PSNR = 100.0  # MLflow turns inf into 1.8e308; the records keep inf
+THUMBNAIL = 256  # the longer side of what MLflow's page shows of a picture
 
 
 def name_of(name: str) -> str:
@@ -67,8 +73,8 @@ def model(cell: Cell, weights: Sequence[Path]) -> dict[str, Any]:
     return found
 
 
-def tags(cell: Cell, weights: Sequence[Path]) -> dict[str, str]:
-    """A finished cell's tags."""
+def tags(cell: Cell, weights: Sequence[Path], samples: Mapping[str, Path]) -> dict[str, str]:
+    """A finished cell's tags. samples: its sample pictures by name."""
     found = {"bench.state": cell.state, "bench.fingerprint": cell.fingerprint}
     # the UI then shows the file as a table
     found["mlflow.loggedArtifacts"] = json.dumps([{"path": "per_image.json", "type": "table"}])
@@ -82,9 +88,42 @@ def tags(cell: Cell, weights: Sequence[Path]) -> dict[str, str]:
             found[name_of(f"bench.curves.{stage.name}")] = stage.curves
     if weights:
         found["bench.weights"] = str(weights[-1])
+    if samples:
+        found["mlflow.loggedImages"] = "True"  # the UI then looks for them
     if cell.reason:
         found["bench.reason"] = cell.reason.splitlines()[0][:500]
     return found
+
+
+def write_files(
+    folder: Path, begun: int, cell: Cell, weights: Sequence[Path], samples: Mapping[str, Path]
+) -> None:
+    """Writes what is to lie among the artifacts of a cell's run into an empty folder.
+
+    begun: of the run, in ms since 1970. The names depend on the run alone, so files that are logged
+    again after a kill take the place of the first ones.
+    """
+    (folder / "model").mkdir()
+    (folder / "model/config.json").write_text(json.dumps(model(cell, weights), indent=2))
+    (folder / "per_image.json").write_text(json.dumps(per_image(cell)))
+    if cell.reason:
+        (folder / "reason.txt").write_text(cell.reason, encoding="utf-8")
+    if samples:
+        (folder / "images").mkdir()
+    for name, file in samples.items():
+        key = re.sub(r"[^a-zA-Z0-9_\-./ ]", "_", name)
+        number = uuid.uuid5(uuid.NAMESPACE_URL, f"{cell.run_id}/{key}")
+        stem = f"{key.replace('/', '~')}+step+0+timestamp+{begun}+{number}"
+        _write_picture(file, folder / "images" / stem)
+
+
+def _write_picture(png: Path, stem: Path) -> None:
+    """Writes a picture and a thumbnail of it as MLflow's `log_image` does, which would decode and
+    encode the picture itself as well."""
+    shutil.copyfile(png, f"{stem}.png")
+    with PIL.Image.open(png) as picture:
+        small = PIL.ImageOps.contain(picture, (THUMBNAIL, THUMBNAIL))
+    small.save(f"{stem}+compressed.webp")
 
 
 def pictures(place: Place, cell: Cell) -> dict[str, Path]:

@@ -5,21 +5,19 @@ import json
 import logging
 import math
 import os
-import re
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
-import PIL.Image
-
 from bench.errors import BenchError
 from bench.records.cell import Cell
 from bench.study.fields import Study
 from bench.sweep.address import Address, innermost, tracking_address, without_password
 from bench.sweep.home import FORMER, artifacts_uri, follow_home, home_id, trial_runs
-from bench.sweep.logged import begun, ended_as, means, model, name_of, per_image, tags
+from bench.sweep.logged import begun, ended_as, means, name_of, tags, write_files
 from bench.sweep.view import experiment_tags, page
 
 for _name, _value in {
@@ -47,6 +45,9 @@ from mlflow.entities import (  # noqa: E402 - after the switches above
     ViewType,
 )
 from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.store.artifact.artifact_repository_registry import (  # noqa: E402
+    get_artifact_repository,
+)
 from mlflow.tracking import MlflowClient  # noqa: E402
 from mlflow.utils.search_utils import SearchUtils  # noqa: E402
 from sqlalchemy.exc import SQLAlchemyError  # noqa: E402
@@ -56,6 +57,7 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # errors 
 ERRORS = (MlflowException, SQLAlchemyError, OSError)
 """What MLflow raises when it, its database or its server fails; OSError also for connections."""
 Points = Sequence[tuple[int, Mapping[str, float]]]
+BATCH = 900  # numbers in one transaction; MLflow takes 1,000 things with the tags
 
 
 def is_refusal(error: BaseException) -> bool:
@@ -84,13 +86,15 @@ class Tracking:
         """Raises BenchError if MLflow cannot be reached, or has a database of another version."""
         home.mkdir(parents=True, exist_ok=True)
         self._home, self._study, self._note = home, study, note
+        self._run = ""
+        self._blank: dict[str, Run] = {}
+        """Runs that were made here and in which no result has been logged."""
         self.address = tracking_address(home)
         self._client = _client(self.address, home, note)
         with _opening(self.address), self.address.alone():
             self._experiment = self._take_experiment()
             if self.address.file == home / "mlflow.db":
                 self._leave_former_runs()
-        self._run = ""
 
     @property
     def open(self) -> bool:
@@ -177,8 +181,14 @@ class Tracking:
         self._client.set_terminated(self._run, status)
 
     def _picture_keys(self, cells: Sequence[Cell]) -> list[str]:
+        """Returns the keys of a run's sample pictures, from the names of their files."""
         run = next((cell.run_id for cell in cells if cell.run_id and cell.datasets), "")
-        return [key.replace("~", "/") for key in self._logged_pictures(run)] if run else []
+        if not run:
+            return []
+        with _storing():
+            files = [Path(file.path).name for file in self._client.list_artifacts(run, "images")]
+        keys = {name.partition("+step+")[0] for name in files if name.endswith(".webp")}
+        return sorted(key.replace("~", "/") for key in keys)
 
     def _log_datasets(self, cell: Cell) -> None:
         inputs = [
@@ -216,6 +226,7 @@ class Tracking:
         params = [Param(key, str(value)[:6000]) for key, value in parameters.items()]
         for begin in range(0, len(params), 100):
             self._client.log_batch(run.info.run_id, params=params[begin : begin + 100])
+        self._blank[run.info.run_id] = run
         return str(run.info.run_id)
 
     def history(self, run: str, points: Points, tags: Mapping[str, str] | None = None) -> None:
@@ -230,7 +241,7 @@ class Tracking:
             for name, value in values.items()
             if math.isfinite(value)
         ]
-        *full, last = [metrics[at : at + 900] for at in range(0, len(metrics), 900)] or [[]]
+        *full, last = [metrics[at : at + BATCH] for at in range(0, len(metrics), BATCH)] or [[]]
         for batch in full:
             self._client.log_batch(run, metrics=batch)
         if last or tags:
@@ -249,41 +260,30 @@ class Tracking:
         weights: a file for each of the cell's stages; they are named, not copied. pictures: sample
         pictures by name, such as "set5/baby". Returns the run's status.
         """
-        run = cell.run_id
-        known = self._client.get_run(run)
+        run, pictures = cell.run_id, pictures or {}
+        known = self._blank.pop(run, None) or self._client.get_run(run)
         if known.info.status != "RUNNING":
             return str(known.info.status)
-        self.history(run, self._not_logged(run, points, set(known.data.metrics)))
-        with _storing():
-            self._client.log_dict(run, per_image(cell), "per_image.json")
-            self._client.log_dict(run, model(cell, weights), "model/config.json")
-            self._log_pictures(run, pictures or {})
-            if cell.reason:
-                self._client.log_text(run, cell.reason, "reason.txt")
+        self._log_files(known, cell, weights, pictures)
+        curves = self._not_logged(run, points, set(known.data.metrics))
         new = {k: v for k, v in means(cell).items() if name_of(k) not in known.data.metrics}
-        self.history(run, [(0, new)], tags(cell, weights))
+        self.history(run, [*curves, (0, new)], tags(cell, weights, pictures))
         self._supersede(cell.replaces)
         began = begun(cell)
         ended = began and began + round(1000 * cell.seconds)
         self._client.set_terminated(run, ended_as(cell), ended)
         return ended_as(cell)
 
-    def _log_pictures(self, run: str, pictures: Mapping[str, Path]) -> None:
-        """Logs pictures so that the page shows them, each once."""
-        if not pictures:
-            return
-        known = self._logged_pictures(run)
-        for name, file in pictures.items():
-            key = re.sub(r"[^a-zA-Z0-9_\-./ ]", "_", name)
-            if key.replace("/", "~") not in known:
-                with PIL.Image.open(file) as picture:
-                    self._client.log_image(run, picture, key=key, step=0)
-
-    def _logged_pictures(self, run: str) -> list[str]:
-        """Returns the keys of a run's pictures, as they stand in names of files."""
-        with _storing():
-            files = [Path(file.path).name for file in self._client.list_artifacts(run, "images")]
-        return sorted({name.partition("+step+")[0] for name in files if name.endswith(".webp")})
+    def _log_files(
+        self, run: Run, cell: Cell, weights: Sequence[Path], pictures: Mapping[str, Path]
+    ) -> None:
+        """Logs all files of a run at once, without asking MLflow what is there."""
+        with tempfile.TemporaryDirectory() as folder:
+            write_files(Path(folder), run.info.start_time, cell, weights, pictures)
+            where, server = run.info.artifact_uri, self._client.tracking_uri
+            with _storing():
+                store = get_artifact_repository(where, tracking_uri=server)
+                store.log_artifacts(folder)  # type: ignore[no-untyped-call]
 
     def _supersede(self, run: str) -> None:
         """Takes a run whose trial has been measured anew out of what a study's runs are."""
@@ -307,8 +307,9 @@ class Tracking:
 
     def kill(self, run: str, reason: str) -> None:
         """Ends a run that has no result."""
-        self._client.set_tag(run, "bench.reason", reason)
-        self._client.set_tag(run, "bench.state", "lost")
+        self._blank.pop(run, None)
+        lost = [RunTag("bench.reason", reason), RunTag("bench.state", "lost")]
+        self._client.log_batch(run, tags=lost)
         self._client.set_terminated(run, "KILLED")
 
     def runs(self, ended: Mapping[str, str]) -> dict[str, State]:
