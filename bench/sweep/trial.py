@@ -90,7 +90,7 @@ class Result:
 def run_trial(job: Job) -> Iterator[Event]:
     """Trains and measures one method under one seed; ends with Done, Halt or Lost, whatever
     happens."""
-    started, began = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    started, began = datetime.now(UTC).isoformat(timespec="milliseconds"), time.monotonic()
     reset_peak()
     section = job.study.methods[job.method]
     result = Result({**section.fixed, **job.swept})
