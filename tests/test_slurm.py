@@ -729,6 +729,8 @@ slurm.EVERY, slurm.GRACE = 1.0, 1.0
     names = subprocess.getoutput("squeue --noheader --array --format='%i %j %T'").splitlines()
     assert sorted(names) == [f"1_{index} tiny:shift-t00{index}-s0 RUNNING" for index in range(2)]
     subprocess.run(["scancel", "--signal=KILL", "1_1"], check=True)
+    running = "squeue --noheader --array --states=RUNNING --format=%i"
+    until(lambda: subprocess.getoutput(running).split() == ["1_0"], "the end of a job")
     (world / "hold").unlink()
     last = kit.commands().run(world, *command, before=before, home=home)
     assert last.status == 0, last.err

@@ -128,7 +128,7 @@ def test_a_change_in_one_metric_measures_that_metric_again(place: Place) -> None
 @pytest.mark.parametrize(
     ("file", "old", "new", "part"),
     [
-        ("bench/train/loop.py", "1_000_003 + step", "1_000_033 + step", "the training loop"),
+        ("bench/train/updates.py", "1_000_003 + step", "1_000_033 + step", "the training loop"),
         (
             "bench/train/planning.py",
             "torch.manual_seed(its_seed)",

@@ -104,10 +104,13 @@ def write_files(
     again after a kill take the place of the first ones.
     """
     (folder / "model").mkdir()
-    (folder / "model/config.json").write_text(json.dumps(model(cell, weights), indent=2))
-    (folder / "per_image.json").write_text(json.dumps(per_image(cell)))
-    if cell.reason:
-        (folder / "reason.txt").write_text(cell.reason, encoding="utf-8")
+    for name, text in (
+        ("model/config.json", json.dumps(model(cell, weights), indent=2)),
+        ("per_image.json", json.dumps(per_image(cell))),
+        ("reason.txt", cell.reason),
+    ):
+        if text:
+            (folder / name).write_text(text, encoding="utf-8")
     if samples:
         (folder / "images").mkdir()
     for name, file in samples.items():
