@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the workers of a sweep
 import numpy as np
 import perf_gpu
 import torch
+from perf_gpu import matrix_rate
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -191,14 +192,6 @@ def training_step(
     if counter:
         share = counter.get_total_flops() / min(ours) / matrix_rate(device)
         print(f"  of the rate of a bf16 matrix product {share:>13.0%}")
-
-
-@cache
-def matrix_rate(device: torch.device) -> float:
-    """FLOP a second of a bf16 product of square matrices."""
-    side = 8192 if device.type == "cuda" else 2048
-    left, right = torch.rand(2, side, side, device=device, dtype=torch.bfloat16)
-    return 2 * side**3 / seconds(lambda: (left @ right)[0, 0].item())
 
 
 def pictures(height: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -140,9 +141,10 @@ def flops(row: Row, method: Method, plan: Plan, device: torch.device) -> float:
     return float(counter.get_total_flops())
 
 
+@cache
 def matrix_rate(device: torch.device) -> float:
     """FLOP a second of a bf16 product of square matrices."""
-    side = 8192 if device.type == "cuda" else 1024
+    side = 8192 if device.type == "cuda" else 2048
     left, right = torch.rand(2, side, side, device=device, dtype=torch.bfloat16)
     times = []
     for _ in range(4):

@@ -76,16 +76,8 @@ def _cell_facts(cell: Cell) -> Iterator[tuple[str, str]]:
     for stage in cell.stages:
         yield (
             f"stage {stage.name}",
-            ", ".join(
-                filter(
-                    None,
-                    (
-                        f"{stage.steps} updates on {stage.device} in {stage.precision}",
-                        stage.updates,
-                        f"key {stage.key[:12]}",
-                    ),
-                )
-            ),
+            f"{stage.steps} updates on {stage.device} in {stage.precision}, "
+            f"{stage.updates and f'{stage.updates}, '}key {stage.key[:12]}",
         )
     driver = f"driver {known['driver']}" if "driver" in known else ""
     yield "machine", ", ".join(filter(None, (known.get("host"), known.get("device"), driver)))

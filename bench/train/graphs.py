@@ -60,12 +60,12 @@ class Captured:
             except (Unsuitable, RuntimeError) as error:
                 if torch.cuda.is_available():
                     torch.cuda.synchronize()  # raises where the card is lost
-                return self.go_on_eagerly(str(error).splitlines()[0], step)
+                return self._go_on_eagerly(str(error).splitlines()[0], step)
             self._eager.begin(step)
             kind, tensors = self._feed.draw(step)
         return self._launch(self._graphs[kind], tensors, step)
 
-    def go_on_eagerly(self, why: str, step: int) -> dict[str, Tensor]:
+    def _go_on_eagerly(self, why: str, step: int) -> dict[str, Tensor]:
         """Makes this update and all that follow one operation after the other."""
         self.words = f"not captured: {why}"
         self._graphs.clear()
